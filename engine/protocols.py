@@ -81,6 +81,54 @@ class TextModel(Protocol):
         ...
 
 
+class RowHandle(Protocol):
+    """One submitted row as the event loop sees it; belongs to the loop that submitted it.
+
+    Attributes:
+        ahead: requests that came before this row's when it was submitted and had not ended; 0 when it runs at once.
+    """
+
+    ahead: int
+
+    def texts(self) -> AsyncIterator[str]:
+        """The row's text so far (whole, not a delta) each time it has grown; steps may be skipped, none repeated.
+
+        Ends when the row has ended, also by an error or a cancellation; it raises nothing itself. Iterated at most
+        once; a row that nobody iterates costs nothing more.
+        """
+        ...
+
+    async def result(self) -> Generated:
+        """Wait until the row has ended, and its answer; may be awaited without iterating, and more than once.
+
+        A cancelled row answers ``stopped="cancelled"`` with what it had written.
+
+        Raises:
+            EngineError: the batch failed, or the engine is going down; as a sentence.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Nobody waits for this row any more: it leaves the queue or its batch. Harmless on a row that has ended."""
+        ...
+
+
+class RowSubmitter(Protocol):
+    """Where the summariser hands its prompts in: a bounded queue in front of the model's worker."""
+
+    async def submit(self, rows: Sequence[Row], request_key: str) -> Sequence[RowHandle]:
+        """Queue the rows together, one handle each in their order; returns once they are queued, not once they ran.
+
+        ``request_key`` names the request that they belong to: a request counts once in the queue however many rows
+        it submits, and the later rows of one that was admitted (its merges) are never refused as busy.
+
+        Raises:
+            EngineBusy: the queue is full and the key is new.
+            EngineError: the engine is draining or down.
+        """
+        ...
+
+
 class EngineClient(Protocol):
     """How everything outside the engine's process asks for summaries."""
 
