@@ -1,0 +1,52 @@
+"""What all tests share: a home of their own, no settings from outside, and the rule about skipping.
+
+Every test runs with ``REDRAFT_HOME`` in its own temporary directory and without the settings of whoever runs it.
+With ``CI`` set, a skipped test is a failure unless it is marked ``gpu`` or ``data``: a suite that skips what it
+cannot set up says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+_OURS = ("REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_URL", "RETENTION_", "BACKUP_", "DAILY_")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("data") and not DATA.is_dir():
+            item.add_marker(pytest.mark.skip(reason="the shared human summaries are not beside this checkout"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    may_skip = item.get_closest_marker("gpu") or item.get_closest_marker("data")
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") and not may_skip:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and not marked gpu or data: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data directory for this test, and no setting from outside."""
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    monkeypatch.setenv("REDRAFT_HOME", str(home))
+    # A `.env` in the checkout is for the person who works there, not for the tests.
+    empty = tmp_path / "empty.env"
+    empty.touch()
+    monkeypatch.setenv("REDRAFT_ENV_FILE", str(empty))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return home
