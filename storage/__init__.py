@@ -1,0 +1,1 @@
+"""Tables, migrations, queries, import and export; under every other package."""

@@ -41,7 +41,10 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def summarize(
-        file: Path = typer.Argument(..., help="A Slack or Discord export, a SAMSum/DialogSum row or `Name: text` lines; - reads standard input."),
+        file: Path = typer.Argument(
+            ...,
+            help="A Slack or Discord export, a SAMSum/DialogSum row or `Name: text` lines; - reads standard input.",
+        ),
         format: FormatChoice | None = typer.Option(None, "--format", help="What FILE is, where it can't be told."),
         row: str | None = typer.Option(None, "--row", help="Which row of a SAMSum or DialogSum file, by its id."),
         style: StyleChoice = typer.Option(StyleChoice.standard, "--style", help="How to write it."),
@@ -71,10 +74,11 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
 
     from engine.client import find_client
     from engine.records import store_summary
-    from engine.settings import EngineSettings
     from storage.database import Database
     from storage.home import Home
     from storage.settings import StorageSettings
+
+    from engine.settings import EngineSettings
 
     storage_settings = StorageSettings.load()
     home = Home.create(storage_settings)
@@ -185,7 +189,12 @@ def print_summary(conversation: Conversation, result: SummaryResult, *, sources:
             when = f"{message.time:%Y-%m-%d %H:%M} " if message.time else ""
             quote = " ".join(message.text.split())
             quote = quote if len(quote) <= 90 else quote[:89] + "…"
-            out.print(f"  [dim]\\[{number}] {when}{escape(message.author)}:[/] {escape(quote)}", no_wrap=True, crop=True, overflow="ellipsis")
+            out.print(
+                f"  [dim]\\[{number}] {when}{escape(message.author)}:[/] {escape(quote)}",
+                no_wrap=True,
+                crop=True,
+                overflow="ellipsis",
+            )
             if message.permalink:
                 out.print(f"      [dim]{escape(message.permalink)}[/]", no_wrap=True, overflow="ignore", crop=False)
         out.print()
