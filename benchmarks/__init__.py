@@ -1,0 +1,1 @@
+"""What is measured, each file runnable alone: ``python -m benchmarks.NAME [--write]``."""

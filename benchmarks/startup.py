@@ -1,0 +1,67 @@
+"""Start-up time of the command line against the bare libraries it stands on.
+
+``redraft --help`` and a database command (``redraft db status`` where it exists, else ``db upgrade`` on a database that
+needs none) against ``python -c "import typer, rich"``: medians of N runs, the three taken in turn so that a drift of the
+machine's speed falls on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.report import finish, table
+
+#: What is allowed, as a multiple of the baseline's median.
+LIMITS = {"help": 2.5, "database": 7.0}
+
+
+def measure(runs: int) -> dict[str, list[float]]:
+    """Seconds of each command, ``runs`` times, interleaved, after one uncounted round."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "REDRAFT_HOME": home}
+        commands = {
+            "baseline": [sys.executable, "-c", "import typer, rich"],
+            "help": [sys.executable, "-m", "admin.cli", "--help"],
+            "database": [sys.executable, "-m", "admin.cli", "db", "upgrade"],
+        }
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for turn in range(runs + 1):
+            for name, command in commands.items():
+                start = time.perf_counter()
+                subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+                if turn:
+                    times[name].append(time.perf_counter() - start)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    medians = {name: statistics.median(seconds) for name, seconds in measure(arguments.runs).items()}
+    ratios = {name: medians[name] / medians["baseline"] for name in LIMITS}
+    labels = {"help": "`redraft --help`", "database": "`redraft db upgrade` (nothing to do)"}
+    rows = [["`import typer, rich`", f"{medians['baseline'] * 1000:.0f}", "1.0", "–"]]
+    rows += [
+        [labels[name], f"{medians[name] * 1000:.0f}", f"{ratios[name]:.1f}", f"{limit}"]
+        for name, limit in LIMITS.items()
+    ]
+    text = table(f"Start-up, median of {arguments.runs}", ["command", "ms", "times the baseline", "allowed"], rows)
+    finish(
+        "startup",
+        text,
+        {"runs": arguments.runs, "milliseconds": {k: round(v * 1000, 1) for k, v in medians.items()},
+         "ratios": {k: round(v, 2) for k, v in ratios.items()}, "limits": LIMITS},
+        write=arguments.write,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
