@@ -19,7 +19,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def machine() -> str:
     """The machine in words: cores, memory, processor architecture, GPU where the caller knows of one."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GB, {platform.machine()}, Python {platform.python_version()}"
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores, {memory:.0f} GB, {platform.machine()}, Python {platform.python_version()}"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,8 +1,7 @@
 """Start-up time of the command line against the bare libraries it stands on.
 
-``redraft --help`` and a database command (``redraft db status`` where it exists, else ``db upgrade`` on a database that
-needs none) against ``python -c "import typer, rich"``: medians of N runs, the three taken in turn so that a drift of the
-machine's speed falls on all of them.
+``redraft --help`` and a database command with nothing to do against ``python -c "import typer, rich"``: medians of N
+runs, the three taken in turn so that a drift of the machine's speed falls on all of them.
 """
 
 from __future__ import annotations
