@@ -1,8 +1,9 @@
 """The two seams of the engine: the client protocol above it and the model protocol under it.
 
 :class:`EngineClient` is what the command line, the bot and the console hold; it has an in-process and an HTTP
-implementation, held to one contract test. :class:`TextModel` is what the summariser and the batcher need of a loaded
-model; the torch code implements it and tests may use a small hand-written one. Neither knows torch or the database.
+implementation, held to one contract test. :class:`TextModel` is what the summariser and the batcher need of a
+loaded model; the torch code implements it and tests may use a small hand-written one. Between the two,
+:class:`RowSubmitter` is how the summariser reaches the batcher. None of them knows torch or the database.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Listener(Protocol):
 
 
 class TextModel(Protocol):
-    """A loaded model. ``generate`` belongs to one worker thread; ``count_tokens`` and ``render_chat`` to any."""
+    """A loaded model; ``generate`` belongs to one worker thread, the others to any."""
 
     info: ModelInfo
 
@@ -69,7 +70,7 @@ class TextModel(Protocol):
         ...
 
     def render_chat(self, system: str, user: str) -> str:
-        """The prompt for a chat model, by its own template, thinking switched off where the template knows it."""
+        """The prompt for a chat model by its own template, thinking switched off where it knows of it."""
         ...
 
     def generate(self, rows: Sequence[Row], listener: Listener) -> None:
@@ -85,16 +86,16 @@ class RowHandle(Protocol):
     """One submitted row as the event loop sees it; belongs to the loop that submitted it.
 
     Attributes:
-        ahead: requests that came before this row's when it was submitted and had not ended; 0 when it runs at once.
+        ahead: unfinished requests that came before this row's when it was submitted; 0 when it runs at once.
     """
 
     ahead: int
 
     def texts(self) -> AsyncIterator[str]:
-        """The row's text so far (whole, not a delta) each time it has grown; steps may be skipped, none repeated.
+        """The row's text so far (whole, not a delta) each time it has grown; steps may be skipped.
 
-        Ends when the row has ended, also by an error or a cancellation; it raises nothing itself. Iterated at most
-        once; a row that nobody iterates costs nothing more.
+        Ends when the row has ended, also by an error or a cancellation, and raises nothing itself. Iterated at
+        most once; a row that nobody iterates costs nothing more.
         """
         ...
 
@@ -109,7 +110,7 @@ class RowHandle(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Nobody waits for this row any more: it leaves the queue or its batch. Harmless on a row that has ended."""
+        """Nobody waits for this row any more: it leaves the queue or its batch. Harmless on an ended one."""
         ...
 
 
@@ -117,10 +118,10 @@ class RowSubmitter(Protocol):
     """Where the summariser hands its prompts in: a bounded queue in front of the model's worker."""
 
     async def submit(self, rows: Sequence[Row], request_key: str) -> Sequence[RowHandle]:
-        """Queue the rows together, one handle each in their order; returns once they are queued, not once they ran.
+        """Queue the rows together, one handle each in their order; returns once queued, not once they ran.
 
-        ``request_key`` names the request that they belong to: a request counts once in the queue however many rows
-        it submits, and the later rows of one that was admitted (its merges) are never refused as busy.
+        ``request_key`` names the request that they belong to: a request counts once in the queue however many
+        rows it submits, and the later rows of one that was admitted (its merges) are never refused as busy.
 
         Raises:
             EngineBusy: the queue is full and the key is new.

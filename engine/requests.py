@@ -88,6 +88,8 @@ class SummaryResult:
         output_tokens: tokens written by the model, over all parts and merges.
         seconds: from acceptance to the last sentence.
         demonstration: True for the starter model; every surface then says so.
+        notes: one sentence each on what code did to the model's text (a repeated tail cut off, an answer that ran
+            into its length limit), fit to show.
     """
 
     summary: str
@@ -102,6 +104,7 @@ class SummaryResult:
     output_tokens: int
     seconds: float
     demonstration: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
