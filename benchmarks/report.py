@@ -1,7 +1,7 @@
-"""How a benchmark ends: a table for people, then one JSON line, and with ``--write`` the same in benchmarks/results/.
+"""How a benchmark ends: tables for people, then one JSON line, and with ``--write`` the same in benchmarks/results/.
 
-``make docs`` makes the tables in ``docs/`` from those files. A result says what machine it was measured on, in words
-that identify nobody.
+The tables are part of the result, so that ``make docs`` puts exactly what was measured into ``docs/``. A result says
+what machine it was measured on, in words that identify nobody.
 """
 
 from __future__ import annotations
@@ -10,39 +10,59 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a result; cells are strings, formatted by whoever measured."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table in Markdown under its title in bold."""
+        lines = [f"**{self.title}**", "", "| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
+        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The table as it stands in a result file; :meth:`from_json` reads it back."""
+        return {"title": self.title, "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Table:
+        """The table that :meth:`as_json` wrote."""
+        return cls(found["title"], found["columns"], found["rows"])
+
+
 def machine() -> str:
-    """The machine in words: cores, memory, processor architecture, GPU where the caller knows of one."""
+    """The machine in words: cores, memory, processor architecture, Python."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores, {memory:.0f} GB, {platform.machine()}, Python {platform.python_version()}"
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table under a title; numbers are the caller's to format."""
-    lines = [title, "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def finish(name: str, text: str, result: dict[str, Any], *, write: bool) -> None:
-    """Print ``text`` and the JSON line; keep the result when asked to.
+def finish(name: str, tables: Sequence[Table], result: dict[str, Any], *, write: bool) -> None:
+    """Print the tables and the JSON line; keep the result when asked to.
 
     Args:
-        name: the benchmark's; its result is ``benchmarks/results/NAME.json``.
-        text: tables for people, from :func:`table`.
-        result: JSON-serialisable figures; ``benchmark``, ``machine`` and ``command`` are added.
+        name: the benchmark's module name; its result is ``benchmarks/results/NAME.json``.
+        tables: for people.
+        result: JSON-serialisable figures; ``benchmark``, ``command`` and ``machine`` are added unless given.
         write: keep it.
     """
-    whole = {"benchmark": name, "command": f"python -m benchmarks.{name} --write", "machine": machine(), **result}
-    print(text)
+    about = {"benchmark": name, "command": f"python -m benchmarks.{name} --write", "machine": machine()}
+    whole = {**about, **result, "tables": [table.as_json() for table in tables]}
+    print("\n\n".join(table.markdown() for table in tables))
     print()
     print(json.dumps(whole))
     if write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+        (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from benchmarks.report import finish, table
+from benchmarks.report import Table, finish
 
 #: What is allowed, as a multiple of the baseline's median.
 LIMITS = {"help": 2.5, "database": 7.0}
@@ -48,18 +48,17 @@ def main() -> None:
     ratios = {name: medians[name] / medians["baseline"] for name in LIMITS}
     labels = {"help": "`redraft --help`", "database": "`redraft db upgrade` (nothing to do)"}
     rows = [["`import typer, rich`", f"{medians['baseline'] * 1000:.0f}", "1.0", "–"]]
-    rows += [
-        [labels[name], f"{medians[name] * 1000:.0f}", f"{ratios[name]:.1f}", f"{limit}"]
-        for name, limit in LIMITS.items()
-    ]
-    text = table(f"Start-up, median of {arguments.runs}", ["command", "ms", "times the baseline", "allowed"], rows)
-    finish(
-        "startup",
-        text,
-        {"runs": arguments.runs, "milliseconds": {k: round(v * 1000, 1) for k, v in medians.items()},
-         "ratios": {k: round(v, 2) for k, v in ratios.items()}, "limits": LIMITS},
-        write=arguments.write,
-    )  # fmt: skip
+    for name, limit in LIMITS.items():
+        rows.append([labels[name], f"{medians[name] * 1000:.0f}", f"{ratios[name]:.1f}", f"{limit}"])
+    title = f"Start-up, median of {arguments.runs}"
+    result = {
+        "runs": arguments.runs,
+        "milliseconds": {name: round(median * 1000, 1) for name, median in medians.items()},
+        "ratios": {name: round(ratio, 2) for name, ratio in ratios.items()},
+        "limits": LIMITS,
+    }
+    columns = ["command", "ms", "times the baseline", "allowed"]
+    finish("startup", [Table(title, columns, rows)], result, write=arguments.write)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,11 @@ import time
 from pathlib import Path
 
 import tests.faults
-from benchmarks.report import machine
+from benchmarks.report import Table, machine
+
+
+def _outcome(result: dict[str, object]) -> str:
+    return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in result.items() if key != "rounds")
 
 
 def main() -> int:
@@ -38,10 +42,18 @@ def main() -> int:
             outcome = {"failed": str(error)[:500]}
             failed.append(found.name)
         results[found.name] = {"rounds": rounds, "seconds": round(time.monotonic() - start, 1), **outcome}
-    document = {"command": "make faults", "machine": machine(), "seed": arguments.seed, "results": results}
+    rows = [
+        [name, str(result["rounds"]), "failed" if name in failed else "survived", _outcome(result)]
+        for name, result in results.items()
+    ]
+    table = Table("Fault tests in full counts", ["test", "rounds", "outcome", "what was counted"], rows)
+    about = {"benchmark": "faults", "command": "make faults", "machine": machine(), "seed": arguments.seed}
+    document = {**about, "results": results, "tables": [table.as_json()]}
     if arguments.write and not arguments.only:
         arguments.write.parent.mkdir(exist_ok=True)
         arguments.write.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(table.markdown())
+    print()
     print(json.dumps(document))
     if failed:
         print(f"did not survive: {', '.join(failed)}", file=sys.stderr)
