@@ -58,9 +58,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if something differs")
     check = parser.parse_args().check
     stale = [
-        (path, text)
-        for path, text in build().items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
+        (path, text) for path, text in build().items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path, text in stale:
         print(f"{'differs' if check else 'wrote'}: {path.relative_to(ROOT)}", file=sys.stderr)

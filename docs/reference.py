@@ -42,9 +42,9 @@ def _default(field: FieldInfo) -> str:
 def env_example() -> str:
     """``.env.example``: every setting, its sentence and its default, all commented out."""
     lines = [
-        "# Redraft's settings. Copy to `.env` (or run `redraft init`) and uncomment what you change; everything has a",
-        "# default, and with none of it set the command line works with the starter model. Variables of the environment",
-        "# win over this file. docs/settings.md says the same as a table.",
+        "# Redraft's settings. Copy to `.env` (or run `redraft init`) and uncomment what you change; everything",
+        "# has a default, and with none of it set the command line works with the starter model. Variables of the",
+        "# environment win over this file. docs/settings.md says the same as a table.",
     ]
     for cls in CLASSES:
         lines += ["", f"# --- {(cls.__doc__ or '').strip().splitlines()[0]}"]
@@ -64,9 +64,9 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from the settings classes by `make docs`. They are read from the environment and from one `.env`: the file",
-        "that `REDRAFT_ENV_FILE` names, else `.env` in the working directory, else `.env` in `REDRAFT_HOME`. The",
-        "environment wins. A value that is malformed or still a placeholder is refused at start, by name.",
+        "Made from the settings classes by `make docs`. They are read from the environment and from one `.env`: the",
+        "file that `REDRAFT_ENV_FILE` names, else `.env` in the working directory, else `.env` in `REDRAFT_HOME`.",
+        "The environment wins. A value that is malformed or still a placeholder is refused at start, by name.",
     ]
     for cls in CLASSES:
         lines += [
