@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from storage.config import ProjectSettings
 
@@ -29,10 +29,10 @@ class BotSettings(ProjectSettings):
 
     @field_validator("slack_bot_token", "slack_app_token", "discord_bot_token")
     @classmethod
-    def _token_shape(cls, value: SecretStr | None, info: object) -> SecretStr | None:
+    def _token_shape(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
-        text, name = value.get_secret_value(), getattr(info, "field_name", "")
+        text, name = value.get_secret_value(), info.field_name
         if name == "slack_bot_token" and not text.startswith("xoxb-"):
             raise ValueError("does not look like a bot token, which starts with xoxb-")
         if name == "slack_app_token" and not text.startswith("xapp-"):
@@ -47,3 +47,10 @@ class BotSettings(ProjectSettings):
         if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
             raise ValueError("is not a time of day such as 04:10")
         return value
+
+    @property
+    def missing_slack_token(self) -> str:
+        """The name of the Slack token that is missing where the other is set; Slack needs both, or neither."""
+        if bool(self.slack_bot_token) == bool(self.slack_app_token):
+            return ""
+        return "SLACK_APP_TOKEN" if self.slack_bot_token else "SLACK_BOT_TOKEN"

@@ -54,7 +54,8 @@ class ProjectSettings(BaseSettings):
             SettingsError: a value is malformed or a placeholder; the setting is named, its value is not shown.
         """
         path = env_file()
-        if path is not None and not path.is_file():
+        # `exists`, not `is_file`: /dev/null is how a process is started with no settings file at all.
+        if path is not None and (not path.exists() or path.is_dir()):
             raise SettingsError(f"The settings file {path} does not exist.", "Correct REDRAFT_ENV_FILE or create it.")
         try:
             return cls(_env_file=path, **given)

@@ -1,0 +1,72 @@
+"""The bot's process (``python -m bot``): wires settings, database and scheduler, and ends in good order on a signal.
+
+``python -m bot --check`` starts nothing and prints what is configured, as JSON, for `redraft doctor` and `redraft init`.
+
+The one place in this process where things are put together. With no chat platform configured it still runs the
+scheduled jobs. It refuses to know the model: no torch comes near this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+import structlog
+
+from bot.check import checks
+from bot.scheduler import Scheduler
+from bot.settings import BotSettings
+from storage.database import Database
+from storage.errors import RedraftError, SettingsError
+from storage.home import Home
+from storage.logs import configure_logging
+from storage.settings import StorageSettings
+
+#: Exit code for a failure that starting again cannot mend (a bad setting, a schema of another version).
+EXIT_PERMANENT = 78
+
+
+async def serve(settings: BotSettings, storage: StorageSettings, database: Database) -> None:
+    """Run until SIGTERM or SIGINT."""
+    log = structlog.get_logger("bot")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    scheduler = Scheduler(database=database, storage=storage, daily_job_time=settings.daily_job_time)
+    await scheduler.start()
+    log.info("started", slack=bool(settings.slack_bot_token), discord=bool(settings.discord_bot_token))
+    try:
+        await stop.wait()
+    finally:
+        await scheduler.stop()
+        log.info("stopped")
+
+
+def main() -> int:
+    """Start the process; a failure is one sentence on standard error and an exit code."""
+    if sys.argv[1:] == ["--check"]:
+        print(json.dumps(checks()))  # noqa: T201
+        return 0
+    try:
+        settings, storage = BotSettings.load(), StorageSettings.load()
+        if missing := settings.missing_slack_token:
+            raise SettingsError(
+                f"Slack needs both of its tokens, and {missing} is not set.", f"Set {missing} in the .env."
+            )
+        configure_logging("bot", Home.create(storage).logs)
+        database = Database.open(storage)
+    except RedraftError as error:
+        print(f"redraft: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_PERMANENT
+    try:
+        asyncio.run(serve(settings, storage, database))
+    finally:
+        database.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

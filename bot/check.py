@@ -1,0 +1,33 @@
+"""What `redraft doctor` is told about the chat platforms: a list of findings, made without connecting to anything.
+
+Plain dictionaries of strings, because they cross a process boundary: the command line may not import this package.
+"""
+
+from __future__ import annotations
+
+from bot.settings import BotSettings
+from storage.errors import SettingsError
+
+
+def checks() -> list[dict[str, str]]:
+    """One finding a platform: ``name``, ``status`` (``ok``, ``warn``, ``fail``), ``finding`` and ``fix``."""
+    try:
+        settings = BotSettings.load()
+    except SettingsError as error:
+        return [_finding("Chats", "fail", error.message, error.hint)]
+    found = []
+    if settings.slack_bot_token and settings.slack_app_token:
+        found.append(_finding("Slack", "ok", "both tokens are set"))
+    elif missing := settings.missing_slack_token:
+        found.append(_finding("Slack", "fail", f"{missing} is not set, and Slack needs both", f"Set {missing}."))
+    else:
+        found.append(_finding("Slack", "ok", "not configured; `redraft init` asks for its tokens"))
+    if settings.discord_bot_token:
+        found.append(_finding("Discord", "ok", "the token is set"))
+    else:
+        found.append(_finding("Discord", "ok", "not configured; `redraft init` asks for its token"))
+    return found
+
+
+def _finding(name: str, status: str, finding: str, fix: str = "") -> dict[str, str]:
+    return {"name": name, "status": status, "finding": finding, "fix": fix}

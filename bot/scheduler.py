@@ -1,0 +1,94 @@
+"""Scheduled jobs of the bot's process: today the daily one, which enforces retention.
+
+APScheduler keeps time; what is due is decided from our own table, so that a job missed while the machine was off runs
+once at the next start, and two processes on one database run it once between them. Jobs run in a thread: the event
+loop, which answers chat platforms' heartbeats, is never blocked by the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from storage.database import Database
+from storage.errors import RedraftError
+from storage.retention import enforce
+from storage.settings import StorageSettings
+from storage.slots import claim_slot
+
+_JOB = "retention"
+
+
+def local_now() -> datetime:
+    """The present moment in the machine's own time zone, aware."""
+    return datetime.now(UTC).astimezone()
+
+
+class Scheduler:
+    """Runs the daily job at its time, and at once when today's or yesterday's was missed.
+
+    Args:
+        database: where the jobs work and where the slots that were run are kept.
+        storage: says how long conversations are kept.
+        daily_job_time: local time of day, ``HH:MM``.
+        now: the clock, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        storage: StorageSettings,
+        daily_job_time: str,
+        now: Callable[[], datetime] = local_now,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._hour, self._minute = (int(part) for part in daily_job_time.split(":"))
+        self._now = now
+        self._scheduler = AsyncIOScheduler()
+        self._log = structlog.get_logger("scheduler")
+
+    async def start(self) -> None:
+        """Catch up on a missed slot, then keep time."""
+        await self.run_due()
+        trigger = CronTrigger(hour=self._hour, minute=self._minute)
+        # However late the machine wakes up, one run is owed and not one for each day that was slept through.
+        self._scheduler.add_job(self.run_due, trigger, id=_JOB, misfire_grace_time=None, coalesce=True)
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Stop keeping time; a job under way has finished before the loop ends."""
+        self._scheduler.shutdown(wait=False)
+
+    def latest_slot(self) -> str:
+        """The local date of the newest slot whose time has come, as ISO 8601: the key that makes a slot run once.
+
+        A date, not a moment: when clocks go back, the same local time comes twice and is still one slot.
+        """
+        now = self._now()
+        due = now.replace(hour=self._hour, minute=self._minute, second=0, microsecond=0)
+        return (now if now >= due else now - timedelta(days=1)).date().isoformat()
+
+    async def run_due(self) -> bool:
+        """Run the daily job unless its slot was run already; returns whether it ran. A failure is logged, not raised."""
+        try:
+            return await asyncio.to_thread(self._run)
+        except RedraftError as error:
+            self._log.error("daily job failed", job=_JOB, reason=error.message)
+            return False
+
+    def _run(self) -> bool:
+        slot = self.latest_slot()
+        with self._database.write() as session:
+            # The claim and the work share a transaction: a crash in between leaves the slot to be run again.
+            if not claim_slot(session, job=_JOB, slot=slot, at=self._now()):
+                return False
+            removed = enforce(session, settings=self._storage, now=self._now())
+        self._log.info("daily job done", job=_JOB, slot=slot, conversations_removed=removed)
+        return True
