@@ -1,6 +1,6 @@
 """The bot's process (``python -m bot``): wires settings, database and scheduler, and ends in good order on a signal.
 
-``python -m bot --check`` starts nothing and prints what is configured, as JSON, for `redraft doctor` and `redraft init`.
+``python -m bot --check`` starts nothing and prints what is configured, as JSON, for `redraft doctor`.
 
 The one place in this process where things are put together. With no chat platform configured it still runs the
 scheduled jobs. It refuses to know the model: no torch comes near this process.

@@ -76,7 +76,7 @@ class Scheduler:
         return (now if now >= due else now - timedelta(days=1)).date().isoformat()
 
     async def run_due(self) -> bool:
-        """Run the daily job unless its slot was run already; returns whether it ran. A failure is logged, not raised."""
+        """Run the daily job unless its slot was run already; returns whether it ran. A failure is logged."""
         try:
             return await asyncio.to_thread(self._run)
         except RedraftError as error:

@@ -101,8 +101,9 @@ def _describe_machine(found: Probe, memory: int) -> list[str]:
     lines = [f"  Memory: {memory / 1e9:.0f} GB."]
     if found.error:
         return [*lines, f"  The model libraries do not load: {found.error}. `redraft doctor` says more."]
-    for gpu in found.gpus:
-        lines.append(f"  GPU: {gpu.name}, {gpu.total_bytes / 1e9:.0f} GB ({gpu.free_bytes / 1e9:.0f} GB free).")
+    lines += [
+        f"  GPU: {gpu.name}, {gpu.total_bytes / 1e9:.0f} GB ({gpu.free_bytes / 1e9:.0f} GB free)." for gpu in found.gpus
+    ]
     if not found.gpus:
         lines.append("  GPU: none that CUDA sees; models run on the CPU.")
     return lines

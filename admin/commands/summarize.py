@@ -74,11 +74,10 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
 
     from engine.client import find_client
     from engine.records import store_summary
+    from engine.settings import EngineSettings
     from storage.database import Database
     from storage.home import Home
     from storage.settings import StorageSettings
-
-    from engine.settings import EngineSettings
 
     storage_settings = StorageSettings.load()
     home = Home.create(storage_settings)
