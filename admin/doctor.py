@@ -59,11 +59,11 @@ def _guarded(check: Callable[[StorageSettings], Finding], settings: StorageSetti
         return Finding(name, "fail", f"could not be looked at ({error.strerror})", "Check its permissions.")
 
 
-def _python() -> Finding:
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info < (3, 11):
-        return Finding("Python", "fail", version, "Install Python 3.11 or later.")
-    return Finding("Python", "ok", version)
+def _python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    label = ".".join(str(part) for part in version)
+    if version < (3, 11):
+        return Finding("Python", "fail", label, "Install Python 3.11 or later.")
+    return Finding("Python", "ok", label)
 
 
 def _sqlite() -> Finding:

@@ -1,0 +1,83 @@
+"""``redraft demo``: summarise sample conversations on this machine and say what to try next.
+
+The samples ship with Redraft and are invented. Nothing is stored: the data directory stays as it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from engine.settings import EngineSettings
+
+#: How many samples are shown unless all are asked for: an incident, a support case and a planning thread.
+_SHOWN = 3
+#: Messages of each conversation that are printed before its summary.
+_EXCERPT = 4
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``demo`` to the application."""
+
+    @app.command()
+    def demo(
+        model: str = typer.Option("", "--model", help="Hugging Face id or directory; the configured model otherwise."),
+        all_: bool = typer.Option(False, "--all", help="All samples rather than the first three."),
+        full: bool = typer.Option(False, "--full", help="Print the conversations whole."),
+    ) -> None:
+        """Summarise sample conversations on this machine; needs no network and no GPU."""
+        import asyncio
+
+        from engine.settings import EngineSettings
+
+        given = {"engine_model": model, "engine_revision": ""} if model else {}
+        asyncio.run(_demo(EngineSettings.load(**given), count=None if all_ else _SHOWN, full=full))
+
+
+async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> None:
+    from importlib.resources import as_file, files
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from admin.commands.summarize import ask, print_summary
+    from admin.samples import SAMPLES
+    from engine.formats import read_conversation
+    from engine.local import LocalClient
+    from engine.requests import SummaryRequest
+
+    out = Console(highlight=False)
+    client = LocalClient(settings)
+    try:
+        for sample in SAMPLES[:count]:
+            with as_file(files("admin.samples") / sample.file) as path:
+                conversation = read_conversation(path)
+            out.rule(f"[bold]{escape(sample.description)}[/] [dim]{escape(sample.file)}[/]", align="left")
+            shown = conversation.messages if full else conversation.messages[:_EXCERPT]
+            for message in shown:
+                out.print(f"  [dim]{escape(message.author)}:[/] {escape(message.text)}")
+            if left := len(conversation.messages) - len(shown):
+                out.print(f"  [dim]… and {left} more messages[/]")
+            out.print("\n  [bold]Summary[/]")
+            print_summary(conversation, await ask(client, SummaryRequest(conversation)))
+            out.print()
+    finally:
+        await client.close()
+    out.print(_next_steps(settings.engine_model == "starter"))
+
+
+def _next_steps(starter: bool) -> str:
+    lines = ["What to try next:"]
+    if starter:
+        lines += [
+            "  make demo MODEL=google/flan-t5-base           the same with a real model (needs a network, once)",
+        ]
+    lines += [
+        "  redraft summarize FILE                        a Slack or Discord export of yours, or `Name: text` lines",
+        '  redraft summarize FILE --focus "the deadline"  only what is about one topic',
+        "  redraft init                                  choose a model that fits this machine, and the chats' tokens",
+        "  redraft doctor                                what is missing, and how to mend it",
+    ]
+    return "\n".join(lines)
