@@ -1,0 +1,112 @@
+"""The daily job runs once a slot: over restarts, over two processes, over a clock that goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.scheduler import Scheduler
+from engine.conversation import Conversation, Message
+from engine.records import store_conversation
+from storage.database import Database
+from storage.queries import count_conversations
+from storage.settings import StorageSettings
+
+_BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    opened = Database.open(StorageSettings.load())
+    yield opened
+    opened.close()
+
+
+def _scheduler(database: Database, now: datetime) -> Scheduler:
+    return Scheduler(database=database, storage=StorageSettings.load(), daily_job_time="04:10", now=lambda: now)
+
+
+def test_slot_is_the_local_date_of_the_newest_time_that_has_come(database: Database) -> None:
+    early = _scheduler(database, datetime(2026, 5, 2, 3, 0, tzinfo=_BERLIN))
+    late = _scheduler(database, datetime(2026, 5, 2, 4, 10, tzinfo=_BERLIN))
+    assert (early.latest_slot(), late.latest_slot()) == ("2026-05-01", "2026-05-02")
+
+
+def test_both_times_of_a_night_that_has_the_hour_twice_are_one_slot(database: Database) -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=_BERLIN, fold=0)
+    second = datetime(2026, 10, 25, 2, 30, tzinfo=_BERLIN, fold=1)
+    slots = {
+        Scheduler(
+            database=database, storage=StorageSettings.load(), daily_job_time="02:20", now=lambda moment=moment: moment
+        ).latest_slot()
+        for moment in (first, second)
+    }
+    assert slots == {"2026-10-25"}
+
+
+async def test_slot_runs_once_over_a_restart_and_a_missed_one_is_caught_up(database: Database) -> None:
+    monday = datetime(2026, 5, 4, 12, 0, tzinfo=_BERLIN)
+    assert await _scheduler(database, monday).run_due()
+    assert not await _scheduler(database, monday + timedelta(hours=6)).run_due()
+    assert await _scheduler(database, monday + timedelta(days=3)).run_due()
+    assert not await _scheduler(database, monday + timedelta(days=3)).run_due()
+
+
+async def test_two_schedulers_on_one_database_run_a_slot_once_between_them(database: Database) -> None:
+    now = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+    ran = await asyncio.gather(*(_scheduler(database, now).run_due() for _ in range(4)))
+    assert sorted(ran) == [False, False, False, True]
+
+
+async def test_daily_job_removes_what_retention_no_longer_keeps(database: Database) -> None:
+    conversation = Conversation("c-1", (Message("m-1", "Amara", "We ship on Friday."),))
+    store_conversation(database, conversation)
+    now = datetime.now(UTC)
+    await _scheduler(database, now).run_due()
+    with database.read() as session:
+        assert count_conversations(session) == 1
+    await _scheduler(database, now + timedelta(days=45)).run_due()
+    with database.read() as session:
+        assert count_conversations(session) == 0
+
+
+def test_bot_process_runs_with_no_chat_platform_and_ends_on_sigterm(own_home: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bot"],
+        env={**os.environ, "REDRAFT_HOME": str(own_home)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "started" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_bot_process_refuses_half_of_slack_in_a_sentence(own_home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot"],
+        env={**os.environ, "SLACK_BOT_TOKEN": "xoxb-12-34-abcdef"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert "SLACK_APP_TOKEN" in done.stderr
+    assert "Traceback" not in done.stderr
