@@ -1,0 +1,60 @@
+"""Logging of the long-running processes: JSON lines in the data directory, and on standard error.
+
+One file a process, rotated; a line says what happened and to which ids, never what people wrote: message text, prompts
+and summaries do not belong in a log. Configured by each entry point, never at import.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+from pathlib import Path
+
+import structlog
+
+#: Bytes of one file before it is rotated, and how many rotated ones are kept.
+_MAX_BYTES, _KEPT = 5_000_000, 4
+
+
+def configure_logging(process: str, directory: Path) -> None:
+    """Send structlog's and the standard library's records to ``directory/PROCESS.jsonl`` and to standard error.
+
+    Args:
+        process: ``engine``, ``bot``, ``up`` ...; the file's name.
+        directory: an existing directory that only its owner can read.
+    """
+    path = directory / f"{process}.jsonl"
+    # The file exists with its mode before anything is written to it.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    file = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8")
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    )
+    handlers: list[logging.Handler] = [file, logging.StreamHandler(sys.stderr)]
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = handlers
+    root.setLevel(logging.INFO)
+    # httpx logs every request's address, APScheduler every job: neither says anything that ours do not.
+    for noisy in ("httpx", "httpcore", "apscheduler", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
