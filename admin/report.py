@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,13 +28,15 @@ def report_error(error: RedraftError) -> None:
 
 
 def report_unexpected(error: Exception) -> None:
-    """Keep the traceback of a defect in a file and print one sentence that names it."""
+    """Keep where a defect came from in a file and print one sentence that names it."""
     name = type(error).__name__
     try:
+        from storage.logs import describe_exception
+
         path = _error_log()
         with path.open("a", encoding="utf-8") as log:
             log.write(f"--- {datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n")
-            log.writelines(traceback.format_exception(error))
+            log.write(f"{describe_exception(error)}\n")
         path.chmod(0o600)
         where = f"The details are in {path}; please report them."
     except (OSError, RedraftError):

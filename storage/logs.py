@@ -10,12 +10,37 @@ import logging
 import logging.handlers
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
 
 #: Bytes of one file before it is rotated, and how many rotated ones are kept.
 _MAX_BYTES, _KEPT = 5_000_000, 4
+
+
+def describe_exception(error: BaseException) -> str:
+    """The frames and types of an exception and of what caused it, without their messages: those may quote people."""
+    lines = []
+    seen: BaseException | None = error
+    while seen is not None:
+        lines.append(f"{type(seen).__module__}.{type(seen).__qualname__}")
+        lines += [
+            f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(seen.__traceback__)
+        ]
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "\n".join(lines)
+
+
+def _exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = describe_exception(error)
+    return event
 
 
 def configure_logging(process: str, directory: Path) -> None:
@@ -29,12 +54,12 @@ def configure_logging(process: str, directory: Path) -> None:
     # The file exists with its mode before anything is written to it.
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     file = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8")
-    shared: list[structlog.types.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _exceptions,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
