@@ -1,0 +1,209 @@
+"""What every engine does with a request, whether it is asked in-process or over HTTP.
+
+Admission, the model's loading, the summariser over the batcher, places in the queue, health and drain, once for
+:class:`engine.local.LocalClient` and :mod:`engine.server`. It knows nothing of HTTP, files or the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from engine.batching import Admission, BatchDone, Batcher, describe, shutting_down
+from engine.protocols import RowSubmitter, TextModel
+from engine.requests import Event, Finished, Health, ModelInfo, Queued, SummaryRequest
+from engine.settings import EngineSettings
+from storage.errors import EngineBusy, EngineError, InputError, OptionNotHonoured, RedraftError
+
+_log = logging.getLogger(__name__)
+
+
+class Summarizing(Protocol):
+    """What a service needs of :class:`engine.summarizer.Summarizer`."""
+
+    def summarize(self, request: SummaryRequest, request_key: str) -> AsyncIterator[Event]:
+        """Events of one summary, ending in ``Finished``."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what is worth counting; see :mod:`engine.metrics`."""
+
+    def batch(self, done: BatchDone) -> None:
+        """A batch has ended; called on the worker's thread."""
+        ...
+
+    def request(self, outcome: str, seconds: float) -> None:
+        """A request has ended: ``finished``, ``cancelled``, ``busy``, ``refused`` or ``failed``."""
+        ...
+
+
+def _summarizer(model: TextModel, rows: RowSubmitter, settings: EngineSettings) -> Summarizing:
+    from engine.summarizer import Summarizer
+
+    return Summarizer(model, rows, settings)
+
+
+class EngineService:
+    """One model, its queue and its summariser.
+
+    Args:
+        settings: limits and the model's name.
+        load: loads the model; called once, in the worker's thread.
+        observer: hears batches and requests.
+        summarizer: makes the summariser once the model is loaded.
+        restarts: how often a supervisor has started this engine again.
+        detail: one sentence for health on why it was started again.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        load: Callable[[], TextModel],
+        *,
+        observer: Observer | None = None,
+        summarizer: Callable[[TextModel, RowSubmitter, EngineSettings], Summarizing] = _summarizer,
+        restarts: int = 0,
+        detail: str = "",
+    ) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._make = summarizer
+        self._summarizer: Summarizing | None = None
+        self._restarts = restarts
+        self._detail = detail
+        self._started = time.monotonic()
+        self.batcher = Batcher.loading(load, settings, on_batch=observer.batch if observer else None)
+
+    def start(self) -> None:
+        """Begin to load the model; the first request does so too."""
+        self.batcher.start()
+
+    async def ready(self) -> ModelInfo:
+        """Wait until the model is loaded.
+
+        Raises:
+            ModelError: it could not be.
+        """
+        return (await self.batcher.model()).info
+
+    async def summarize(self, request: SummaryRequest) -> AsyncGenerator[Event, None]:
+        """Events of one summary; see :meth:`engine.protocols.EngineClient.summarize`.
+
+        ``Queued`` comes once at the start and again whenever fewer are ahead, until the first row runs.
+        """
+        start, outcome = time.monotonic(), "cancelled"
+        admission: Admission | None = None
+        try:
+            admission = self.batcher.admit()
+            async with aclosing(self._events(request, admission)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        outcome = "finished"
+                    yield event
+            if outcome != "finished":
+                outcome = "failed"
+                raise EngineError("The engine ended without a summary.", "Try again; its log says more.")
+        except EngineBusy:
+            outcome = "busy"
+            raise
+        except (InputError, OptionNotHonoured):
+            outcome = "refused"
+            raise
+        except RedraftError:
+            outcome = "failed"
+            raise
+        except Exception as error:
+            outcome = "failed"
+            _log.error("request failed", extra=describe(error))
+            raise EngineError("The engine failed on this request.", "Try again; its log says more.") from error
+        finally:
+            if admission is not None:
+                admission.release()
+            seconds = time.monotonic() - start
+            if self._observer is not None:
+                self._observer.request(outcome, seconds)
+            messages = len(request.conversation.messages)
+            _log.info("request ended", extra={"outcome": outcome, "seconds": round(seconds, 3), "messages": messages})
+
+    async def _events(self, request: SummaryRequest, admission: Admission) -> AsyncGenerator[Event, None]:
+        """The summariser's events, with the request's place in the queue among them until it runs."""
+        # Few and small, so the channel needs no bound: a slow reader must not hold up the model.
+        channel: asyncio.Queue[Event | None] = asyncio.Queue()
+        ahead = admission.ahead()
+        yield Queued(ahead)
+
+        async def places() -> None:
+            nonlocal ahead
+            while not admission.started:
+                await admission.moved()
+                if not admission.started and admission.ahead() < ahead:
+                    ahead = admission.ahead()
+                    channel.put_nowait(Queued(ahead))
+
+        async def work() -> None:
+            try:
+                summarizer = self._summaries(await self.batcher.model())
+                events = summarizer.summarize(request, admission.key)
+                try:
+                    async for event in events:
+                        # Places are told above, once for all of a request's rows.
+                        if not isinstance(event, Queued):
+                            channel.put_nowait(event)
+                finally:
+                    if isinstance(events, AsyncGenerator):
+                        await events.aclose()
+            finally:
+                channel.put_nowait(None)
+
+        # The summariser runs in one task from beginning to end, whoever reads its events and from which task.
+        working = asyncio.create_task(work())
+        queueing = asyncio.create_task(places())
+        try:
+            while (event := await channel.get()) is not None:
+                yield event
+            await working
+        finally:
+            working.cancel()
+            queueing.cancel()
+            await asyncio.gather(working, queueing, return_exceptions=True)
+
+    def _summaries(self, model: TextModel) -> Summarizing:
+        if self._summarizer is None:
+            self._summarizer = self._make(model, self.batcher, self._settings)
+        return self._summarizer
+
+    def health(self) -> Health:
+        """How this engine is, at this moment."""
+        model = self.batcher.loaded
+        running, waiting = self.batcher.counts()
+        return Health(
+            state="draining" if self.batcher.draining else "up" if model is not None else "loading",
+            model=model.info if model is not None else None,
+            running=running,
+            waiting=waiting,
+            uptime_s=round(time.monotonic() - self._started, 3),
+            restarts=self._restarts,
+            detail=self._detail,
+        )
+
+    def refuse_if_draining(self) -> None:
+        """Before anything of a request is answered.
+
+        Raises:
+            EngineUnavailable: the engine is going down.
+        """
+        if self.batcher.draining:
+            raise shutting_down()
+
+    async def drain(self, seconds: float) -> bool:
+        """Take no new requests, finish those under way within ``seconds``, let go of the model."""
+        return await self.batcher.drain(seconds)
+
+    async def close(self) -> None:
+        """Let go of the model at once."""
+        await self.batcher.close()

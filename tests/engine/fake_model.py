@@ -1,0 +1,74 @@
+"""A hand-written model for tests of what stands around one: it writes numbered words, a step at a time, on demand.
+
+It keeps the promises of :class:`engine.protocols.TextModel` (cancelled rows leave, each row ends once, every step is
+told) and lets a test hold it between steps, see the batches that it was given, and make a batch fail.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from engine.protocols import Generated, Listener, Row
+from engine.requests import ModelInfo
+
+INFO = ModelInfo(
+    name="fake",
+    revision="",
+    model_type="bart",
+    encoder_decoder=True,
+    chat=False,
+    context_tokens=512,
+    max_new_tokens=32,
+    uncased=False,
+)
+
+
+class FakeModel:
+    """Answers each row with ``max_new_tokens`` words made from its prompt's last word.
+
+    Attributes:
+        batches: prompts of every batch, in order.
+        gate: a step waits for it; set from the start.
+        fail: called with the prompts of a batch before it is written; may raise.
+        started: set when a batch has begun.
+    """
+
+    def __init__(self, info: ModelInfo = INFO, write: Callable[[Row], str] | None = None) -> None:
+        self.info = info
+        self.batches: list[list[str]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+        self.fail: Callable[[list[str]], None] | None = None
+        self.threads: set[str] = set()
+        self._write = write or (lambda row: " ".join(f"{row.prompt.split()[-1]}{n}" for n in range(row.max_new_tokens)))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) + 2 for text in texts]
+
+    def render_chat(self, system: str, user: str) -> str:
+        return f"{system}\n\n{user}"
+
+    def generate(self, rows: Sequence[Row], listener: Listener) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.batches.append([row.prompt for row in rows])
+        self.started.set()
+        if self.fail is not None:
+            self.fail([row.prompt for row in rows])
+        words = [self._write(row).split(" ") for row in rows]
+        written = [0] * len(rows)
+        left = set(range(len(rows)))
+        while left:
+            assert self.gate.wait(20), "the test left the model waiting"
+            for index in sorted(left):
+                row, text = rows[index], " ".join(words[index][: written[index]])
+                if listener.cancelled(index):
+                    left.discard(index)
+                    listener.finished(index, Generated(text, row.prompt_tokens, written[index], "cancelled"))
+                elif written[index] == len(words[index]):
+                    left.discard(index)
+                    listener.finished(index, Generated(text, row.prompt_tokens, written[index], "end"))
+                else:
+                    written[index] += 1
+                    listener.wrote(index, " ".join(words[index][: written[index]]))
