@@ -62,7 +62,7 @@ def _scores(messages: Sequence[Message], wanted: list[str], phrase: str) -> list
         score = 0.0
         for s, n in count.items():
             score += rarity[s] * n * (_K1 + 1) / (n + _K1 * (1 - _B + _B * length / average))
-        # Words that the stemmer does not know as such (part of a longer word, of another script) still count as written.
+        # Words that the stemmer does not know as such (of another script, part of a longer word) count as written.
         if not score and phrase and phrase in fold(message.text):
             score = 1.0
         scores.append(score)

@@ -1,0 +1,367 @@
+"""One request from a conversation to a summary: select, cut, submit, merge, stream.
+
+The :class:`Summarizer` holds no model: it renders prompts, hands them to a :class:`engine.protocols.RowSubmitter` and
+makes events of what comes back. Its heavy steps (counting tokens, indexing the messages) run on a thread, so that the
+event loop stays free. It knows neither torch nor the database nor who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from engine.conversation import Message
+from engine.protocols import Generated, Row, RowHandle, RowSubmitter
+from engine.requests import (
+    Coverage,
+    Event,
+    Finished,
+    ModelInfo,
+    Progress,
+    Queued,
+    SentenceWritten,
+    SummaryRequest,
+    SummaryResult,
+)
+from engine.text.focus import select
+from engine.text.parts import CountTokens, Turn, groups, lines, pack, tidy, turns_of
+from engine.text.prompts import PROMPT_VERSION, Options, Prompter, options_of
+from engine.text.sentences import join_sentences
+from engine.text.stream import Knowledge, SentenceStream
+from engine.text.words import unique
+from storage.errors import EngineError, InputError
+
+#: Longest summary of a part that will be merged, and longest brief answer, in tokens.
+_PART_TOKENS = 160
+_BRIEF_TOKENS = 96
+#: Below this many tokens for the conversation a prompt is not worth sending.
+_LEAST_ROOM = 48
+_BRIEF_SENTENCES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    messages: list[Message]
+    left_out: int
+    options: Options
+    rows: list[Row]
+    keep_parts: bool
+
+
+class Summarizer:
+    """Writes summaries with one loaded model.
+
+    Args:
+        info: the model.
+        count_tokens: see :meth:`engine.protocols.TextModel.count_tokens`.
+        render_chat: see :meth:`engine.protocols.TextModel.render_chat`.
+        submitter: where prompts go.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        info: ModelInfo,
+        count_tokens: CountTokens,
+        render_chat: Callable[[str, str], str],
+        submitter: RowSubmitter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._info = info
+        self._count = count_tokens
+        self._prompter = Prompter(info, render_chat)
+        self._submitter = submitter
+        self._clock = clock
+
+    async def summarize(
+        self, request: SummaryRequest, *, adapter: str = "base", request_key: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Events of one summary, ending in one ``Finished``; closing the iterator cancels its rows.
+
+        Args:
+            request: what to summarise; its ``adapter`` has been resolved by the caller, into ``adapter``.
+            adapter: id of the adapter that writes, or ``base``.
+            request_key: what the batcher counts the request by; made up when None.
+
+        Raises:
+            OptionNotHonoured: the model cannot do what an option asks for.
+            InputError: nothing in the conversation can be summarised, or nothing is about the focus.
+            EngineBusy: the queue is full.
+            EngineError: the model wrote nothing, or could not finish.
+        """
+        began = self._clock()
+        options = options_of(request, self._info)
+        plan = await asyncio.to_thread(self._plan, request, options, adapter)
+        run = _Run(self._submitter, request_key or uuid.uuid4().hex)
+        try:
+            handles = await run.submit(plan.rows)
+            # The messages are indexed while the model reads.
+            indexing = asyncio.create_task(asyncio.to_thread(Knowledge.of, plan.messages, uncased=self._info.uncased))
+            if handles[0].ahead > 0:
+                yield Queued(handles[0].ahead)
+            knowledge = await indexing
+            parts = len(plan.rows)
+            if parts > 1 and not plan.keep_parts:
+                summaries: list[str] = [""] * parts
+                done = 0
+                async with aclosing(run.as_they_end(handles)) as ended:
+                    async for at, generated in ended:
+                        summaries[at] = self._part_summary(generated, knowledge)
+                        done += 1
+                        yield Progress(done, parts + 1)
+                handles = await run.submit([await self._merged(run, summaries, plan, knowledge, adapter)])
+            streams = []
+            for at, handle in enumerate(handles):
+                stream = self._stream(knowledge, brief=options.style == "brief")
+                streams.append(stream)
+                async with aclosing(run.streamed(handle, stream)) as written:
+                    async for event in written:
+                        yield event
+                if parts > 1 and plan.keep_parts:
+                    yield Progress(at + 1, parts)
+            if parts > 1 and not plan.keep_parts:
+                yield Progress(parts + 1, parts + 1)
+            result = self._result(request, plan, run, streams, adapter, self._clock() - began)
+        finally:
+            run.cancel()
+        yield Finished(result)
+
+    # Before the model ----------------------------------------------------------------------------------------------
+
+    def _plan(self, request: SummaryRequest, options: Options, adapter: str) -> _Plan:
+        messages = _selected(request)
+        if options.focus and self._prompter.family != "chat":
+            messages = [messages[at] for at in select(messages, options.focus)]
+        keep_parts = options.style == "detailed"
+        parts = self._parts(messages, options, shorter=keep_parts and self._prompter.family != "chat")
+        longest = self._info.max_new_tokens
+        if options.style == "brief":
+            longest = min(longest, _BRIEF_TOKENS)
+        elif len(parts) > 1 and not keep_parts:
+            longest = min(longest, _PART_TOKENS, max(32, self._room(options) // 3))
+        rows = [Row(prompt, longest, adapter=adapter, prompt_tokens=tokens) for prompt, tokens in parts]
+        left_out = len(request.conversation.messages) - len(messages)
+        return _Plan(messages, left_out, options, rows, keep_parts)
+
+    def _room(self, options: Options, *, merging: bool = False) -> int:
+        """Tokens of a prompt that the conversation (or the part summaries) may take."""
+        empty = self._prompter.merge([""], options) if merging else self._prompter.conversation("", options, parts=2)
+        room = self._info.context_tokens - self._count([empty])[0] - 8
+        if not self._info.encoder_decoder:
+            room -= min(self._info.max_new_tokens, self._info.context_tokens // 2)
+        if room < _LEAST_ROOM:
+            raise EngineError(
+                f"The model {self._info.name} reads only {self._info.context_tokens} tokens, too few to summarise.",
+                "Configure a model with a longer context as ENGINE_MODEL.",
+            )
+        return room
+
+    def _parts(self, messages: Sequence[Message], options: Options, *, shorter: bool) -> list[tuple[str, int]]:
+        """The prompts of the parts with their lengths in tokens."""
+        room = self._room(options)
+        turns = turns_of(messages, room=room, count_tokens=self._count, multiline=self._prompter.multiline)
+        cut = pack(turns, budget=room, largest=max(_LEAST_ROOM, room // 2) if shorter else None)
+        limit = self._info.context_tokens
+        if not self._info.encoder_decoder:
+            limit -= min(self._info.max_new_tokens, limit // 2)
+        finished: list[tuple[str, int]] = []
+        total = len(cut)
+        for at in range(0, total, 64):
+            batch = cut[at : at + 64]
+            prompts = [self._prompt(turns, options, at + i + 1, total) for i, turns in enumerate(batch)]
+            for i, (prompt, tokens) in enumerate(zip(prompts, self._count(prompts), strict=True)):
+                if tokens <= limit:
+                    finished.append((prompt, tokens))
+                else:
+                    finished.extend(self._halved(batch[i], options, at + i + 1, total, limit))
+        return finished
+
+    def _prompt(self, turns: Sequence[Turn], options: Options, part: int, parts: int) -> str:
+        return self._prompter.conversation(lines(turns), options, part=part, parts=parts)
+
+    def _halved(
+        self, turns: Sequence[Turn], options: Options, part: int, parts: int, limit: int
+    ) -> list[tuple[str, int]]:
+        """A part whose prompt came out longer than the sum of its turns, in as many as needed."""
+        prompt = self._prompt(turns, options, part, parts)
+        tokens = self._count([prompt])[0]
+        if tokens <= limit or len(turns) < 2:
+            return [(prompt, tokens)]
+        middle = len(turns) // 2
+        return [
+            *self._halved(turns[:middle], options, part, parts, limit),
+            *self._halved(turns[middle:], options, part, parts, limit),
+        ]
+
+    # After the model -----------------------------------------------------------------------------------------------
+
+    def _stream(self, knowledge: Knowledge, *, brief: bool = False, judge: bool = True) -> SentenceStream:
+        return SentenceStream(
+            knowledge,
+            most=_BRIEF_SENTENCES if brief else None,
+            one_paragraph=self._prompter.family == "completion",
+            judge=judge,
+        )
+
+    def _part_summary(self, generated: Generated, knowledge: Knowledge) -> str:
+        """A part's summary after the output filter, on one line; empty when the model wrote nothing."""
+        stream = self._stream(knowledge, judge=False)
+        stream.finish(generated.text, cut_short=generated.stopped == "length")
+        return " ".join(sentence.text for sentence in stream.sentences)
+
+    async def _merged(self, run: _Run, summaries: list[str], plan: _Plan, knowledge: Knowledge, adapter: str) -> Row:
+        """The row that writes the final summary; more part summaries than fit are merged in levels before it."""
+        texts = [text for text in summaries if text]
+        if not texts:
+            raise _wrote_nothing(self._info)
+        longest = self._info.max_new_tokens
+        room = self._room(plan.options, merging=True)
+        while True:
+            grouped = await asyncio.to_thread(groups, texts, budget=room, count_tokens=self._count)
+            final = len(grouped) == 1
+            budget = longest if final else min(longest, _PART_TOKENS, max(32, room // 3))
+            if final and plan.options.style == "brief":
+                budget = min(longest, _BRIEF_TOKENS)
+            prompts = [self._prompter.merge(group, plan.options) for group in grouped]
+            counts = await asyncio.to_thread(self._count, prompts)
+            rows = [
+                Row(prompt, budget, adapter=adapter, prompt_tokens=tokens)
+                for prompt, tokens in zip(prompts, counts, strict=True)
+            ]
+            if final:
+                return rows[0]
+            shorter = [""] * len(rows)
+            async with aclosing(run.as_they_end(await run.submit(rows))) as ended:
+                async for at, generated in ended:
+                    shorter[at] = self._part_summary(generated, knowledge)
+            texts = [text for text in shorter if text]
+            if not texts:
+                raise _wrote_nothing(self._info)
+
+    def _result(
+        self,
+        request: SummaryRequest,
+        plan: _Plan,
+        run: _Run,
+        streams: Sequence[SentenceStream],
+        adapter: str,
+        seconds: float,
+    ) -> SummaryResult:
+        sentences = tuple(sentence for stream in streams for sentence in stream.sentences)
+        if not sentences:
+            raise _wrote_nothing(self._info)
+        return SummaryResult(
+            summary=join_sentences(sentence.text for sentence in sentences),
+            sentences=sentences,
+            coverage=_coverage(plan),
+            model=self._info.label,
+            adapter=adapter,
+            prompt_version=PROMPT_VERSION,
+            style=request.style,
+            focus=plan.options.focus,
+            input_tokens=run.input_tokens,
+            output_tokens=run.output_tokens,
+            seconds=seconds,
+            demonstration=self._info.demonstration,
+            notes=tuple(unique(note for stream in streams for note in stream.notes)),
+        )
+
+
+class _Run:
+    """The rows of one request: submitted under one key, added up, and cancelled together."""
+
+    def __init__(self, submitter: RowSubmitter, key: str) -> None:
+        self._submitter = submitter
+        self._key = key
+        self._open: list[RowHandle] = []
+        self.input_tokens = 0
+        self.output_tokens = 0
+
+    async def submit(self, rows: Sequence[Row]) -> list[RowHandle]:
+        handles = list(await self._submitter.submit(rows, self._key))
+        self._open.extend(handles)
+        return handles
+
+    async def _result(self, handle: RowHandle, *, expected_cancel: bool = False) -> Generated:
+        generated = await handle.result()
+        self._open.remove(handle)
+        self.input_tokens += generated.input_tokens
+        self.output_tokens += generated.output_tokens
+        if generated.stopped == "cancelled" and not expected_cancel:
+            raise EngineError("The request was cancelled before it had finished.", "Please ask again.")
+        return generated
+
+    async def as_they_end(self, handles: Sequence[RowHandle]) -> AsyncGenerator[tuple[int, Generated], None]:
+        """Place and answer of each row, in the order in which they end."""
+        waiting = {asyncio.ensure_future(self._result(handle)): at for at, handle in enumerate(handles)}
+        try:
+            while waiting:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield waiting.pop(task), task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def streamed(self, handle: RowHandle, stream: SentenceStream) -> AsyncGenerator[SentenceWritten, None]:
+        """Sentences of one row as they are finished; a row that has said enough is cancelled."""
+        async for text in handle.texts():
+            for sentence in stream.feed(text):
+                yield SentenceWritten(sentence)
+            if stream.stopped:
+                handle.cancel()
+                break
+        generated = await self._result(handle, expected_cancel=stream.stopped)
+        if not stream.stopped:
+            for sentence in stream.finish(generated.text, cut_short=generated.stopped == "length"):
+                yield SentenceWritten(sentence)
+
+    def cancel(self) -> None:
+        """Cancel what has not been answered yet."""
+        for handle in self._open:
+            handle.cancel()
+
+
+def _selected(request: SummaryRequest) -> list[Message]:
+    """The messages that a prompt may have.
+
+    Raises:
+        InputError: there is none, with the reason.
+    """
+    everything = request.conversation.messages
+    readable = [message for message in everything if tidy(message.text, multiline=False)]
+    if not readable:
+        raise InputError("There is nothing to summarise: no message has any text.", "Choose another conversation.")
+    if request.include_bots:
+        return readable
+    people = [message for message in readable if message.kind == "person"]
+    if not people:
+        raise InputError(
+            "There is nothing to summarise: only bots and the system wrote here.",
+            "Ask for bot messages to be included.",
+        )
+    return people
+
+
+def _coverage(plan: _Plan) -> Coverage:
+    times = sorted(message.time for message in plan.messages if message.time is not None)
+    return Coverage(
+        messages=len(plan.messages),
+        left_out=plan.left_out,
+        authors=len({message.author_id or message.author for message in plan.messages}),
+        first=times[0].isoformat() if times else "",
+        last=times[-1].isoformat() if times else "",
+        parts=len(plan.rows),
+    )
+
+
+def _wrote_nothing(info: ModelInfo) -> EngineError:
+    return EngineError(
+        f"The model {info.name} wrote nothing for this conversation.", "Try another style, or another model."
+    )
