@@ -1,0 +1,192 @@
+"""A model's tokenizer as the engine uses it: count from any thread, encode prompts, write text out as it grows.
+
+Knows the tokenizer and the model's kind (encoder-decoder or not), nothing of weights or batches. Text from people
+is never read as control: what looks like a special token in it is plain text to the model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+#: Marks of a reasoning block. They are ordinary tokens in the vocabularies that have them.
+_THINK, _END_THINK = "<think>", "</think>"
+#: Tokens decoded anew at every step: enough for any character, and for the clean-up around punctuation.
+_OVERLAP, _WINDOW = 8, 24
+_HALF = "\ufffd"
+
+
+class Tokens:
+    """The tokenizer of a loaded model.
+
+    Args:
+        tokenizer: a transformers tokenizer; left to the worker's thread.
+        encoder_decoder: whether the model has an encoder.
+    """
+
+    def __init__(self, tokenizer: Any, *, encoder_decoder: bool) -> None:
+        self._tokenizer = tokenizer
+        self._encoder_decoder = encoder_decoder
+        self.chat = bool(getattr(tokenizer, "chat_template", None)) and not encoder_decoder
+        self._bos: str = getattr(tokenizer, "bos_token", None) or ""
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._special_ids = set(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
+        self._control = sorted(
+            {tokenizer.convert_ids_to_tokens(i) for i in self._special_ids} | {_THINK, _END_THINK},
+            key=len,
+            reverse=True,
+        )
+        # Fast tokenizers are changed by every call that pads or truncates, and raise "Already borrowed" when another
+        # thread is inside; this copy is set up once and only read, which is safe from any thread.
+        self._backend = _copy_of_backend(tokenizer)
+        if self._backend is not None:
+            self._backend.encode_special_tokens = encoder_decoder
+        self._lock = threading.Lock()
+
+    @property
+    def uncased(self) -> bool:
+        """Whether text is lowercased before it is cut into tokens."""
+        normalizer = getattr(self._backend, "normalizer", None)
+        return normalizer is not None and "a" in normalizer.normalize_str("A")
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included; safe from any thread.
+
+        A prompt that its template has begun with the model's first token does not get that twice.
+        """
+        if not texts:
+            return []
+        # A template writes whatever special tokens belong into the prompt.
+        templated = [self.chat or bool(self._bos and text.startswith(self._bos)) for text in texts]
+        found: list[list[int]] = [[] for _ in texts]
+        for special in (True, False):
+            chosen = [i for i, done in enumerate(templated) if done is not special]
+            for i, ids in zip(chosen, self._encode([texts[i] for i in chosen], special), strict=True):
+                found[i] = ids
+        return found
+
+    def _encode(self, texts: list[str], special: bool) -> list[list[int]]:
+        if not texts:
+            return []
+        if self._backend is not None:
+            encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
+            return [encoding.ids for encoding in encoded]
+        with self._lock:
+            ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=special).input_ids
+            return ids
+
+    def render_chat(self, system: str, user: str) -> str:
+        """The prompt by the tokenizer's own template, up to where the answer begins.
+
+        Thinking is switched off where the template knows of it. A template without a place for instructions (it
+        refuses them, as Gemma's did, or leaves them out) gets them at the head of the user's message.
+        """
+        from jinja2 import TemplateError
+
+        system, user = self._as_plain_text(system).strip(), self._as_plain_text(user).strip()
+        asked = {"role": "user", "content": user}
+        if system:
+            try:
+                text = self._render([{"role": "system", "content": system}, asked])
+                if system in text:
+                    return text
+            except (TemplateError, ValueError, TypeError):
+                pass  # the template refuses the role in its own words; if it refuses the rest too, that is raised below
+            asked = {"role": "user", "content": f"{system}\n\n{user}"}
+        return self._render([asked])
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        with self._lock:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+                )
+            )
+
+    def _as_plain_text(self, text: str) -> str:
+        """The text with every control token that it spells out broken up."""
+        for token in self._control:
+            if token in text and token.strip():
+                text = text.replace(token, f"{token[:1]} {token[1:]}")
+        return text
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, without special tokens; of the worker's thread."""
+        kept = [i for i in ids if i not in self._special_ids]
+        return str(self._tokenizer.decode(kept)) if kept else ""
+
+    def writer(self) -> TextWriter:
+        """A fresh text for one answer."""
+        return TextWriter(self)
+
+
+class TextWriter:
+    """The text of one answer as its tokens come, in time linear in their number.
+
+    Only the last tokens are decoded again at each step. Text before them is settled at places where it was seen that
+    what follows no longer changes it: a character may take several tokens, and tokenizers that clean up spaces around
+    punctuation look a few tokens back. The text never ends in half a character.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self._settled = ""
+        self._window: list[int] = []
+        self._skip = 0  # characters of the decoded window that are in the settled text
+        self._thinking: bool | None = None  # None until the first characters have shown whether it begins so
+        self._cut = 0  # characters of the raw text that the reasoning took
+
+    def add(self, token: int) -> str:
+        """Take one token; the whole text so far."""
+        self._window.append(token)
+        decoded = self._tokens.decode(self._window)
+        raw = self._settled + decoded[self._skip :]
+        if len(self._window) > _WINDOW:
+            self._settle(decoded)
+        return self._shown(raw)
+
+    def _settle(self, decoded: str) -> None:
+        """Move the window's older half into the settled text, if the tokens after it left it as it was."""
+        begin = len(self._window) - 2 * _OVERLAP
+        whole = self._tokens.decode(self._window[begin:])
+        for end in range(len(self._window) - _OVERLAP, begin, -1):
+            head = self._tokens.decode(self._window[:end])
+            start = self._tokens.decode(self._window[begin:end])
+            fits = decoded.startswith(head) and whole.startswith(start) and decoded[len(head) :] == whole[len(start) :]
+            if fits and len(head) >= self._skip and not head.endswith(_HALF):
+                self._settled += decoded[self._skip : len(head)]
+                self._window = self._window[begin:]
+                self._skip = len(start)
+                return
+
+    def _shown(self, raw: str) -> str:
+        """What a person may see of the raw text: no leading reasoning, no half character, no outer spaces."""
+        raw = raw.rstrip(_HALF)
+        if self._thinking is None:
+            begun = raw.lstrip()
+            if begun.startswith(_THINK):
+                self._thinking = True
+            elif _THINK.startswith(begun):
+                return ""  # too early to say
+            else:
+                self._thinking = False
+        if self._thinking:
+            end = raw.find(_END_THINK)
+            if end < 0:
+                return ""
+            self._cut, self._thinking = end + len(_END_THINK), False
+        return raw[self._cut :].strip()
+
+
+def _copy_of_backend(tokenizer: Any) -> Any:
+    """A copy of a fast tokenizer's Rust part without padding and truncation; None for one written in Python."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    from tokenizers import Tokenizer
+
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    return copy
