@@ -25,7 +25,9 @@ _log = logging.getLogger(__name__)
 class Summarizing(Protocol):
     """What a service needs of :class:`engine.summarizer.Summarizer`."""
 
-    def summarize(self, request: SummaryRequest, request_key: str) -> AsyncIterator[Event]:
+    def summarize(
+        self, request: SummaryRequest, *, adapter: str = "base", request_key: str | None = None
+    ) -> AsyncIterator[Event]:
         """Events of one summary, ending in ``Finished``."""
         ...
 
@@ -42,10 +44,10 @@ class Observer(Protocol):
         ...
 
 
-def _summarizer(model: TextModel, rows: RowSubmitter, settings: EngineSettings) -> Summarizing:
+def _summarizer(model: TextModel, rows: RowSubmitter) -> Summarizing:
     from engine.summarizer import Summarizer
 
-    return Summarizer(model, rows, settings)
+    return Summarizer(info=model.info, count_tokens=model.count_tokens, render_chat=model.render_chat, submitter=rows)
 
 
 class EngineService:
@@ -66,11 +68,10 @@ class EngineService:
         load: Callable[[], TextModel],
         *,
         observer: Observer | None = None,
-        summarizer: Callable[[TextModel, RowSubmitter, EngineSettings], Summarizing] = _summarizer,
+        summarizer: Callable[[TextModel, RowSubmitter], Summarizing] = _summarizer,
         restarts: int = 0,
         detail: str = "",
     ) -> None:
-        self._settings = settings
         self._observer = observer
         self._make = summarizer
         self._summarizer: Summarizing | None = None
@@ -119,7 +120,7 @@ class EngineService:
             raise
         except Exception as error:
             outcome = "failed"
-            _log.error("request failed", extra=describe(error))
+            _log.error("a request failed: %s", describe(error))
             raise EngineError("The engine failed on this request.", "Try again; its log says more.") from error
         finally:
             if admission is not None:
@@ -128,12 +129,13 @@ class EngineService:
             if self._observer is not None:
                 self._observer.request(outcome, seconds)
             messages = len(request.conversation.messages)
-            _log.info("request ended", extra={"outcome": outcome, "seconds": round(seconds, 3), "messages": messages})
+            _log.info("a request of %d messages ended: %s after %.3f s", messages, outcome, seconds)
 
     async def _events(self, request: SummaryRequest, admission: Admission) -> AsyncGenerator[Event, None]:
         """The summariser's events, with the request's place in the queue among them until it runs."""
         # Few and small, so the channel needs no bound: a slow reader must not hold up the model.
         channel: asyncio.Queue[Event | None] = asyncio.Queue()
+        adapter = _adapter(request)
         ahead = admission.ahead()
         yield Queued(ahead)
 
@@ -148,7 +150,7 @@ class EngineService:
         async def work() -> None:
             try:
                 summarizer = self._summaries(await self.batcher.model())
-                events = summarizer.summarize(request, admission.key)
+                events = summarizer.summarize(request, adapter=adapter, request_key=admission.key)
                 try:
                     async for event in events:
                         # Places are told above, once for all of a request's rows.
@@ -174,7 +176,7 @@ class EngineService:
 
     def _summaries(self, model: TextModel) -> Summarizing:
         if self._summarizer is None:
-            self._summarizer = self._make(model, self.batcher, self._settings)
+            self._summarizer = self._make(model, self.batcher)
         return self._summarizer
 
     def health(self) -> Health:
@@ -201,9 +203,18 @@ class EngineService:
             raise shutting_down()
 
     async def drain(self, seconds: float) -> bool:
-        """Take no new requests, finish those under way within ``seconds``, let go of the model."""
+        """Take no new requests and finish those under way; whether all did within ``seconds``."""
         return await self.batcher.drain(seconds)
 
-    async def close(self) -> None:
-        """Let go of the model at once."""
-        await self.batcher.close()
+    async def close(self) -> bool:
+        """End whatever is under way and let go of the model; whether its thread has ended."""
+        return await self.batcher.close()
+
+
+def _adapter(request: SummaryRequest) -> str:
+    """The adapter that writes."""
+    if request.adapter not in (None, "base"):
+        raise OptionNotHonoured(
+            f"There is no adapter {request.adapter[:80]!r}.", "Leave the adapter out, or say `base`."
+        )
+    return "base"

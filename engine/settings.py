@@ -44,6 +44,9 @@ class EngineSettings(ProjectSettings):
     )
     engine_host: str = Field(default="127.0.0.1", description="Loopback address that the engine listens on.")
     engine_port: int = Field(default=8765, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    engine_socket: str = Field(
+        default="", description="Path of a Unix socket to listen on instead of the host and port; empty uses those."
+    )
     engine_drain_seconds: float = Field(
         default=30.0, gt=0, description="How long requests under way may take to finish after SIGTERM, in seconds."
     )

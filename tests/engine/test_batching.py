@@ -219,7 +219,8 @@ async def test_a_failed_batch_fails_its_rows_with_a_sentence_and_the_worker_live
             assert [text async for text in handle.texts()] == []
         (good,) = await batcher.submit([row("good")], "s")
         assert (await good.result()).text
-    assert "batch failed" in caplog.text
+    assert "a batch of 2 rows failed" in caplog.text
+    assert "ValueError" in caplog.text
     assert "secret words" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
 
 
@@ -277,6 +278,7 @@ async def test_draining_refuses_new_requests_and_finishes_those_under_way() -> N
     model.gate.set()
     assert len((await handle.result()).text.split()) == 6
     assert await draining is True
+    await batcher.close()
 
 
 async def test_what_does_not_finish_in_time_ends_as_unavailable() -> None:
@@ -287,10 +289,12 @@ async def test_what_does_not_finish_in_time_ends_as_unavailable() -> None:
     (handle,) = await batcher.submit([row("running")], admission.key)
     await until_started(model)
     draining = asyncio.create_task(batcher.drain(0.01))
+    assert await draining is False
+    closing = asyncio.create_task(batcher.close())
     with pytest.raises(EngineUnavailable):
         await handle.result()
     model.gate.set()
-    assert await draining is False
+    assert await closing is True
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_to_everyone_who_waits() -> None:

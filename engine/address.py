@@ -1,0 +1,120 @@
+"""Where a running engine is and what it asks of its clients: ``engine.json`` and the token, in the data directory.
+
+Both are readable by their owner only and appear whole or not at all. It knows nothing of HTTP or the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from storage.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an engine answers.
+
+    Attributes:
+        url: base of its HTTP addresses.
+        pid: its process.
+        socket: path of its Unix socket, or an empty string where it listens on loopback.
+    """
+
+    url: str
+    pid: int
+    socket: str = ""
+
+
+def address_file(home: Home) -> Path:
+    """Where a running engine says where it is."""
+    return home.root / "engine.json"
+
+
+def publish(home: Home, address: Address) -> None:
+    """Say where this process's engine is.
+
+    Raises:
+        StorageError: the data directory cannot be written.
+    """
+    _write(address_file(home), json.dumps(asdict(address)))
+
+
+def withdraw(home: Home) -> None:
+    """Take back what this process published; another engine's word is left alone."""
+    found = published(home)
+    if found is not None and found.pid == os.getpid():
+        with contextlib.suppress(OSError):
+            address_file(home).unlink()
+
+
+def published(home: Home) -> Address | None:
+    """What was last published and not taken back; the process may be gone since: see :func:`alive`."""
+    try:
+        found = json.loads(address_file(home).read_text(encoding="utf-8"))
+        return Address(url=str(found["url"]), pid=int(found["pid"]), socket=str(found.get("socket", "")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number exists."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def read_token(home: Home) -> str | None:
+    """The token to show to the engine, or None where no engine has ever run."""
+    try:
+        return home.engine_token.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def ensure_token(home: Home) -> str:
+    """The token of this data directory, made when there is none or when others could have read it.
+
+    Raises:
+        StorageError: the data directory cannot be written.
+    """
+    path = home.engine_token
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & 0o077 == 0 and (token := read_token(home)) is not None:
+            return token
+    token = secrets.token_urlsafe(32)
+    _write(path, token + "\n")
+    return token
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file of mode 0600 by rename."""
+    temporary = ""
+    try:
+        # mkstemp creates with mode 0600, before there is anything to read.
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        reason = (error.strerror or type(error).__name__).lower()
+        raise StorageError(f"{path} cannot be written: {reason}.", "Run `redraft doctor`, which checks it.") from error

@@ -1,0 +1,184 @@
+"""How other processes ask the engine: the HTTP client, and the choice between a running engine and this process.
+
+Connection trouble and an engine that dies in the middle become :class:`storage.errors.EngineUnavailable` with a clear
+sentence. It imports neither torch nor, before it is used, httpx (200 ms): it is on the way of every command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from engine.address import Address, alive, published, read_token
+from engine.requests import Event, Finished, Health, SummaryRequest
+from storage.errors import EngineUnavailable, RedraftError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from engine.protocols import EngineClient
+    from engine.settings import EngineSettings
+    from storage.home import Home
+
+#: An engine that sends nothing for this long, in seconds, not even its sign of life every few, hangs.
+_SILENCE_S = 60.0
+_CONNECT_S = 5.0
+_HEALTH_S = 5.0
+_AGAIN = "Try again in a minute; `redraft up` starts the engine again by itself."
+
+
+def find_client(settings: EngineSettings, home: Home) -> EngineClient:
+    """The engine that runs for this data directory, if there is one; otherwise one in this process.
+
+    The model of an in-process one is loaded when the first summary is asked for. Close it after use.
+    """
+    if running(home):
+        return HttpClient(home)
+    from engine.local import LocalClient
+
+    return LocalClient(settings, home)
+
+
+def running(home: Home) -> bool:
+    """Whether an engine answers for this data directory; what a dead one has left behind does not count."""
+    address = published(home)
+    if address is None or not alive(address.pid):
+        return False
+    import httpx
+
+    from engine import wire
+
+    transport = httpx.HTTPTransport(uds=address.socket) if address.socket else None
+    try:
+        with httpx.Client(transport=transport, timeout=_HEALTH_S, trust_env=False) as client:
+            answer = client.get(f"{address.url}/health", headers=_authorisation(home))
+    except httpx.TimeoutException:
+        return True  # busy beyond answering, but there: a second model beside it would make it worse
+    except httpx.HTTPError:
+        return False
+    try:
+        return answer.status_code == 200 and wire.decode_health(answer.content).state in ("loading", "up")
+    except EngineUnavailable:
+        return False
+
+
+def _authorisation(home: Home) -> dict[str, str]:
+    return {"Authorization": f"Bearer {read_token(home) or ''}"}
+
+
+class HttpClient:
+    """An :class:`engine.protocols.EngineClient` for an engine in another process.
+
+    Where the engine is and its token are read anew for each request, so that a client outlives an engine's restart.
+
+    Args:
+        home: the data directory in which the engine says where it is.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._client: tuple[Address, httpx.AsyncClient] | None = None
+
+    async def summarize(self, request: SummaryRequest) -> AsyncGenerator[Event, None]:
+        """See :meth:`engine.protocols.EngineClient.summarize`."""
+        import httpx
+
+        from engine import wire
+
+        body = wire.encode_request(request)
+        client, url = await self._connected()
+        begun = False
+        headers = {**_authorisation(self._home), "Content-Type": "application/json"}
+        try:
+            async with client.stream("POST", f"{url}/v1/summaries", content=body, headers=headers) as answer:
+                if answer.status_code != 200:
+                    raise wire.decode_error(await _bounded(answer))
+                begun = True
+                async with contextlib.aclosing(_lines(answer)) as lines:
+                    async for line in lines:
+                        event = wire.decode_line(line)
+                        if event is not None:
+                            yield event
+                            if isinstance(event, Finished):
+                                return
+            raise _went_away()
+        except httpx.ConnectError as error:
+            raise _not_running() from error
+        except httpx.TimeoutException as error:
+            raise EngineUnavailable("The engine has stopped answering.", _AGAIN) from error
+        except httpx.HTTPError as error:
+            raise (_went_away() if begun else _not_running()) from error
+
+    async def health(self) -> Health:
+        """See :meth:`engine.protocols.EngineClient.health`."""
+        import httpx
+
+        from engine import wire
+
+        try:
+            client, url = await self._connected()
+            answer = await client.get(f"{url}/health", headers=_authorisation(self._home), timeout=_HEALTH_S)
+            if answer.status_code != 200:
+                raise wire.decode_error(answer.content)
+            return wire.decode_health(answer.content)
+        except httpx.TimeoutException:
+            return Health("down", detail="The engine has stopped answering.")
+        except httpx.HTTPError:
+            return Health("down", detail=_not_running().message)
+        except RedraftError as error:
+            return Health("down", detail=error.message)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            (_, client), self._client = self._client, None
+            await client.aclose()
+
+    async def _connected(self) -> tuple[httpx.AsyncClient, str]:
+        import httpx
+
+        address = published(self._home)
+        if address is None or not alive(address.pid):
+            raise _not_running()
+        if self._client is None or self._client[0] != address:
+            await self.close()
+            # Proxies of the environment are for other machines; the engine is on this one.
+            client = httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(uds=address.socket or None),
+                timeout=httpx.Timeout(_SILENCE_S, connect=_CONNECT_S),
+                trust_env=False,
+            )
+            self._client = (address, client)
+        return self._client[1], address.url
+
+
+async def _lines(answer: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Lines of a stream, none longer than the protocol allows."""
+    from engine import wire
+
+    rest = b""
+    async for chunk in answer.aiter_raw():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+        if len(rest) > wire.MAX_LINE_BYTES:
+            raise EngineUnavailable("What answered is not a Redraft engine of this version.", "Restart the engine.")
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    """A refusal's body, cut where it is longer than a sentence could be."""
+    body = b""
+    async for chunk in answer.aiter_raw():
+        body += chunk
+        if len(body) > 65536:
+            break
+    return body
+
+
+def _not_running() -> EngineUnavailable:
+    return EngineUnavailable("No engine is running.", "Start one with `redraft up`.")
+
+
+def _went_away() -> EngineUnavailable:
+    return EngineUnavailable("The engine went away in the middle of the request.", _AGAIN)

@@ -1,0 +1,91 @@
+"""The engine in this process: for one-off command line use when none runs, and for tests.
+
+The model is loaded in a thread of its own when the first summary is asked for. The rest is
+:class:`engine.service.EngineService`, as in the engine's process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.protocols import TextModel
+from engine.requests import Event, Health, SummaryRequest
+from engine.service import EngineService
+from engine.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from storage.home import Home
+
+
+def load_model(settings: EngineSettings, home: Home | None = None) -> TextModel:
+    """The configured model; imports torch, so call it in the thread that will own the model.
+
+    Args:
+        settings: which model, and how.
+        home: the data directory, which remembers what revision a name was first resolved to.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from engine.model.loading import load
+
+    return load(settings, pins=home.root / "models.json" if home is not None else None)
+
+
+class LocalClient:
+    """An :class:`engine.protocols.EngineClient` in this process.
+
+    Args:
+        settings: the model and the limits.
+        home: the data directory: its log takes the details of failures when this process has none of its own.
+        load: loads the model, in its thread; by default the configured one.
+        service: further arguments of :class:`EngineService`.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        home: Home | None = None,
+        *,
+        load: Callable[[], TextModel] | None = None,
+        **service: Any,
+    ) -> None:
+        self._service = EngineService(settings, load or (lambda: load_model(settings, home)), **service)
+        self._closed = False
+        self._handler = _log_to(home.logs if home else None) if not logging.getLogger().handlers else None
+
+    async def summarize(self, request: SummaryRequest) -> AsyncGenerator[Event, None]:
+        """See :meth:`engine.protocols.EngineClient.summarize`."""
+        async with aclosing(self._service.summarize(request)) as events:
+            async for event in events:
+                yield event
+
+    async def health(self) -> Health:
+        """See :meth:`engine.protocols.EngineClient.health`."""
+        health = self._service.health()
+        return replace(health, state="down") if self._closed else health
+
+    async def close(self) -> None:
+        """Let go of the model; what is under way ends as unavailable."""
+        self._closed = True
+        await self._service.close()
+        if self._handler is not None:
+            logging.getLogger("engine").removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None
+
+
+def _log_to(directory: Path | None) -> logging.Handler:
+    """Keep failures of the engine out of a command's standard error, and in a file where there is a place for one."""
+    handler: logging.Handler = logging.NullHandler()
+    if directory is not None and directory.is_dir():
+        handler = logging.FileHandler(directory / "local.log", encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logging.getLogger("engine").addHandler(handler)
+    return handler
