@@ -1,0 +1,244 @@
+"""Reading a backup: everything verified first, then put in place, all or nothing.
+
+The database of the set is copied, checked, brought to this program's schema and only then written over the present
+one, in a single transaction of that one, so that a process that has it open sees the old state or the new. It knows
+nothing of how a set is written but its format (:mod:`storage.backup`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import Session
+
+from storage.backup import DATABASE, FORMAT, MANIFEST, FileEntry, Manifest, copy_rows, copy_to_file, digest
+from storage.connection import choose_journal, engine_of_file, make_engine, where
+from storage.database import Database
+from storage.errors import RedraftError, SchemaError, StorageError
+from storage.failures import told
+from storage.home import Home
+from storage.migrate import copy_database, copy_file, migrate_file, schema_lock, upgrade
+from storage.schema import revisions
+from storage.settings import StorageSettings
+from storage.tables import Base
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was restored, and where the database that it replaced is kept (None: there was none, or it was empty)."""
+
+    manifest: Manifest
+    replaced: Path | None
+
+
+def restore(settings: StorageSettings, directory: Path, *, force: bool = False) -> Restored:
+    """Bring up the data directory and the database from a backup.
+
+    Args:
+        force: replace a database that holds something; it is kept in the data directory's ``copies/``.
+
+    Raises:
+        SchemaError: the backup was made by a newer Redraft.
+        StorageError: it is incomplete or altered, or the present database holds something and ``force`` was not
+            given, or the disk is full. Nothing was changed.
+    """
+    directory = directory.expanduser().absolute()
+    manifest = verify(directory)
+    home = Home.create(settings)
+    if not force and not _is_empty(settings, home):
+        raise _holds_something(settings)
+    with (
+        told(f"the data directory {home.root}"),
+        tempfile.TemporaryDirectory(prefix=".restore-", dir=home.root) as temp,
+    ):
+        staged = Path(temp)
+        _stage(directory, manifest, staged)
+        migrate_file(staged / DATABASE)
+        with _placed_adapters(staged, home, manifest), schema_lock(settings):
+            if not force and not _is_empty(settings, home):
+                raise _holds_something(settings)
+            replace = _replace_sqlite if settings.postgresql_url is None else _replace_postgresql
+            return Restored(manifest, replace(settings, home, staged / DATABASE))
+
+
+def verify(directory: Path) -> Manifest:
+    """Read a set's manifest and hold every file against it.
+
+    Raises:
+        SchemaError: it was made by a newer Redraft.
+        StorageError: it is no backup, or a file is missing or altered.
+    """
+    manifest = _read_manifest(directory)
+    if manifest.format != FORMAT or manifest.revision not in revisions():
+        raise SchemaError(
+            f"The backup {directory} was made by another version of Redraft ({manifest.version}).",
+            "Install that version or a newer one.",
+        )
+    for name, entry in manifest.files.items():
+        path = directory / name
+        if path.is_symlink() or not path.is_file():
+            raise _altered(directory, f"{name} is missing")
+        if digest(path) != entry:
+            raise _altered(directory, f"{name} is not what its checksum says")
+    return manifest
+
+
+def _read_manifest(directory: Path) -> Manifest:
+    try:
+        document: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        files = {
+            name: FileEntry(str(entry["sha256"]), int(entry["bytes"])) for name, entry in document["files"].items()
+        }
+        manifest = Manifest(
+            format=int(document["format"]),
+            created_at=str(document["created_at"]),
+            version=str(document["version"]),
+            revision=str(document["revision"]),
+            kind=str(document["kind"]),
+            rows={str(name): int(count) for name, count in document["rows"].items()},
+            adapters=[str(name) for name in document["adapters"]],
+            files=files,
+        )
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StorageError(
+            f"{directory} is not a backup: it has no {MANIFEST}.", "Name a directory that `redraft backup` wrote."
+        ) from error
+    except PermissionError as error:
+        raise StorageError(f"The backup {directory} cannot be read.", "Correct its permissions.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _altered(directory, f"{MANIFEST} is not readable") from error
+    if DATABASE not in files or not all(_is_inside(name) for name in [*files, *manifest.adapters]):
+        raise _altered(directory, f"{MANIFEST} names files that no backup has")
+    return manifest
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path from the manifest stays in the set: what it names is about to be written."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\x00" not in name
+
+
+def _stage(directory: Path, manifest: Manifest, staged: Path) -> None:
+    """Copy the set beside its destination and hold the copies against the manifest: what is checked is what is used."""
+    for name, entry in manifest.files.items():
+        target = staged / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copyfile(directory / name, target)
+        target.chmod(0o600)
+        if digest(target) != entry:
+            raise _altered(directory, f"{name} is not what its checksum says")
+    with told(f"the database of the backup {directory}"), closing(sqlite3.connect(staged / DATABASE)) as connection:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    if found != ["ok"]:
+        raise _altered(directory, "its database is damaged")
+
+
+def _is_empty(settings: StorageSettings, home: Home) -> bool:
+    """Whether the configured database holds nothing that a restore would replace; a schema alone is nothing."""
+    if settings.postgresql_url is None and not (home.database.exists() and home.database.stat().st_size):
+        return True
+    try:
+        database = Database.open(settings)
+    except SchemaError:
+        return False
+    except StorageError:
+        if settings.postgresql_url is None:
+            return False
+        raise
+    try:
+        with database.read() as session:
+            tables = Base.metadata.sorted_tables
+            return not any(session.scalar(select(func.count()).select_from(table)) for table in tables)
+    finally:
+        database.close()
+
+
+@contextmanager
+def _placed_adapters(staged: Path, home: Home, manifest: Manifest) -> Iterator[None]:
+    """Put the adapters in place for the rest of the restore; they go again if it fails.
+
+    An id is never reused, so one that is there already is the same and is left alone.
+    """
+    placed: list[Path] = []
+    try:
+        for name in manifest.adapters:
+            target = home.adapters / name
+            if not target.exists():
+                (staged / "adapters" / name).rename(target)
+                placed.append(target)
+        yield
+    except BaseException:
+        for target in placed:
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _replace_sqlite(settings: StorageSettings, home: Home, source: Path) -> Path | None:
+    kept = None
+    if home.database.exists() and home.database.stat().st_size:
+        try:
+            kept = copy_database(home, "before-restore")
+        except RedraftError:
+            kept = _move_aside(home)
+    copy_file(source, home.database, wait_s=settings.database_wait_seconds)
+    engine = make_engine(settings, home)
+    try:
+        choose_journal(engine)
+    finally:
+        engine.dispose()
+    return kept
+
+
+def _move_aside(home: Home) -> Path:
+    """Keep a file that SQLite itself cannot read, with its journals, and make room for a new one."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    kept = home.copies / f"damaged-{stamp}.db"
+    home.copies.mkdir(mode=0o700, exist_ok=True)
+    for suffix in ("-wal", "-shm", "-journal", ""):
+        part = home.database.with_name(home.database.name + suffix)
+        if part.exists():
+            part.rename(kept.with_name(kept.name + suffix))
+    return kept
+
+
+def _replace_postgresql(settings: StorageSettings, home: Home, source: Path) -> Path | None:
+    upgrade(settings)
+    database = Database.open(settings)
+    engine = engine_of_file(source)
+    try:
+        kept = None
+        if not _is_empty(settings, home):
+            home.copies.mkdir(mode=0o700, exist_ok=True)
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+            kept = home.copies / f"redraft-{stamp}-before-restore.db"
+            copy_to_file(database, kept)
+        with Session(engine) as rows, database.write() as session:
+            for table in reversed(Base.metadata.sorted_tables):
+                session.execute(table.delete())
+            copy_rows(rows, session)
+        return kept
+    finally:
+        engine.dispose()
+        database.close()
+
+
+def _holds_something(settings: StorageSettings) -> StorageError:
+    place = where(settings)
+    return StorageError(
+        f"{place[:1].upper()}{place[1:]} is not empty.",
+        "Restore with --force to replace it; it is then kept in the data directory's copies.",
+    )
+
+
+def _altered(directory: Path, what: str) -> StorageError:
+    return StorageError(f"The backup {directory} cannot be used: {what}.", "Use another backup.")
