@@ -257,12 +257,12 @@ class _Reader:
         if subtype == "huddle_thread":
             return self._huddle(as_dict(raw.get("room")))
         # Where there are blocks, Slack shows them and keeps `text` for notifications.
-        parts = (
-            blocks_text(raw.get("blocks"), self.names) or readable(raw.get("text"), self.names),
-            attachments_text(raw.get("attachments"), self.names),
-            files_text(raw.get("files") or ([raw["file"]] if isinstance(raw.get("file"), dict) else [])),
-        )
-        return "\n".join(part for part in (p.strip() for p in parts) if part)
+        text = (blocks_text(raw.get("blocks"), self.names) or readable(raw.get("text"), self.names)).strip()
+        attached = attachments_text(raw.get("attachments"), self.names).strip()
+        if text and attached.startswith(text):
+            text = ""  # an app's notification text, which its attachment opens with
+        files = raw.get("files") or ([raw["file"]] if isinstance(raw.get("file"), dict) else [])
+        return "\n".join(part for part in (text, attached, files_text(files)) if part)
 
     def _huddle(self, room: dict[str, Any]) -> str:
         start, end = unix_time(room.get("date_start")), unix_time(room.get("date_end"))
@@ -273,7 +273,7 @@ class _Reader:
 
     def _permalink(self, raw: dict[str, Any], ts: str, thread: str) -> str:
         own = raw.get("permalink")
-        if isinstance(own, str) and _slack_host(own):
+        if isinstance(own, str) and "/archives/" in own and _slack_host(own):
             return "".join(own.split())
         seconds, _, fraction = ts.partition(".")
         if not (self.host and self.channel.isalnum() and seconds.isdigit() and fraction.isdigit()):
