@@ -1,0 +1,87 @@
+"""``redraft engine``: the process that owns the model and answers the others.
+
+It wires settings, data directory, logging and the server, and says on standard error where it answers and when it is
+ready. Everything else is :mod:`engine.server`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from storage.home import Home
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``engine`` to the application."""
+
+    @app.command()
+    def engine(
+        host: str | None = typer.Option(None, "--host", help="Loopback address to listen on (ENGINE_HOST)."),
+        port: int | None = typer.Option(None, "--port", help="Port to listen on; 0 takes a free one (ENGINE_PORT)."),
+    ) -> None:
+        """Load the model and answer requests on this machine (usually started by `redraft up`)."""
+        given: dict[str, str | int] = {}
+        if host is not None:
+            given["engine_host"] = host
+        if port is not None:
+            given["engine_port"] = port
+        run(given)
+
+
+def run(given: dict[str, str | int]) -> None:
+    """Serve until a signal; ``given`` overrides settings."""
+    import os
+
+    from admin.supervisor import Supervised
+    from engine.address import Address
+    from engine.local import load_model
+    from engine.requests import ModelInfo
+    from engine.server import serve
+    from engine.settings import EngineSettings
+    from storage.home import Home
+    from storage.settings import StorageSettings
+
+    settings = EngineSettings.load(**given)
+    home = Home.create(StorageSettings.load())
+    supervised = Supervised.of_environment()
+    log_to(home, "engine")
+
+    def on_listening(address: Address) -> None:
+        _say(f"The engine answers on {address.socket or address.url}; it is loading {settings.engine_model}.")
+
+    def on_ready(info: ModelInfo) -> None:
+        _say(f"The engine is ready: {info.label}, {info.representation} on {info.device}.")
+        supervised.ready()
+
+    ended = serve(
+        settings,
+        home,
+        lambda: load_model(settings, home),
+        on_listening=on_listening,
+        on_ready=on_ready,
+        restarts=supervised.restarts,
+        detail=supervised.detail,
+    )
+    if not ended:
+        # A thread that loads a model cannot be interrupted; waiting for it at exit could take minutes.
+        os._exit(0)
+
+
+def log_to(home: Home, process: str) -> None:
+    """JSON lines in the data directory; on standard error only where no person reads them."""
+    import logging
+    import sys
+
+    from storage.logs import configure_logging
+
+    configure_logging(process, home.logs)
+    if sys.stderr.isatty():
+        root = logging.getLogger()
+        root.handlers = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
+
+
+def _say(sentence: str) -> None:
+    typer.echo(sentence, err=True)
