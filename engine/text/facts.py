@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engine.text.words import fold, listed
+from engine.text.words import fold, listed, stem
 
 _COUNTED = "zero one two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(value) for value, word in enumerate(_COUNTED.split())}
@@ -21,22 +21,33 @@ _SENTENCE_START = re.compile(r"(?:\A|[.!?:\n]\s+|[-*•]\s+|\A\d+[.)]\s+)[\"'“
 
 #: Verbs that people do; a capitalised word in front of one at the start of a sentence is taken for a name.
 _PERSONAL = listed(
-    "asked asks said says agreed agrees suggested suggests proposed proposes offered offers promised promises will "
-    "wants wanted thinks thought reported reports complained complains confirmed confirms explained explains told tells "
-    "volunteered volunteers apologised apologized thanked thanks replied replies answered answers prefers preferred "
-    "recommended recommends decided decides refused refuses insisted insists hopes hoped noticed notices found and"
+    "asked asks said says agreed agrees suggested suggests proposed proposes offered offers promised "
+    "promises will wants wanted thinks thought reported reports complained complains confirmed confirms "
+    "explained explains told tells volunteered volunteers apologised apologized thanked thanks replied "
+    "replies answered answers prefers preferred recommended recommends decided decides refused refuses "
+    "insisted insists hopes hoped noticed notices found and"
 )
 #: Capitalised words that are no names, wherever they stand.
 _NO_NAMES = listed("i i'm i'll i've i'd ok okay no actions")
 #: Words for people in a conversation that summaries use and the conversation need not.
 ROLES = listed(
-    "customer agent user support team manager client developer engineer speaker participant caller everyone "
-    "customers agents users participants colleagues colleague someone nobody staff company representative rep operator"
+    "customer agent user support team manager client developer engineer speaker participant caller "
+    "everyone customers agents users participants colleagues colleague someone nobody staff company "
+    "representative rep operator"
 )
 
+_GRAMMAR = listed(
+    "a an the to of in on at by for with from it its this that these those he she they we you i him her "
+    "them us me my your his their our be is are was were been being am do does did has have had will "
+    "would shall should can could may might must if as and or so too very any anything anyone at all yet "
+    "still really just only even more much"
+)
+
+#: Words that deny what follows them.
 NEGATIONS = listed(
-    "not no never nobody none nothing neither nor cannot without can't cant won't wont don't dont doesn't didn't isn't "
-    "aren't wasn't weren't hasn't haven't hadn't couldn't shouldn't wouldn't ain't unable n't nope nah"
+    "not no never nobody none nothing neither nor cannot without can't cant won't wont don't dont doesn't "
+    "didn't isn't aren't wasn't weren't hasn't haven't hadn't couldn't shouldn't wouldn't ain't unable "
+    "n't nope nah"
 )
 
 
@@ -100,9 +111,15 @@ def names(sentence: str) -> list[str]:
     return found
 
 
-def negated(text: str) -> bool:
-    """Whether a clause carries a negation."""
-    return any(
-        (word := match.group().casefold().replace("’", "'")) in NEGATIONS or word.endswith("n't")
-        for match in _WORD.finditer(text)
-    )
+def denied(clause: str) -> frozenset[str]:
+    """Stems of the words that a negation in the clause reaches: the three after it that are more than grammar."""
+    reached: set[str] = set()
+    left = 0
+    for match in _WORD.finditer(clause):
+        word = fold(match.group()).replace("’", "'")
+        if word in NEGATIONS or word.endswith("n't"):
+            left = 3
+        elif left and word not in _GRAMMAR:
+            reached.add(stem(word))
+            left -= 1
+    return frozenset(reached)

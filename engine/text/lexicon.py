@@ -104,18 +104,17 @@ config configuration setting
 """
 
 _OPPOSITE = """
-increase/decrease raise/lower up/down more/less accept/reject approve/reject approve/deny agree/refuse
-agree/decline accept/decline agree/disagree open/close enable/disable add/remove succeed/fail fix/break
-before/after early/late earlier/later high/low faster/slower fast/slow quick/slow start/stop begin/end
-cheap/expensive cheaper/expensive keep/drop keep/remove keep/cancel merge/revert win/lose in/out love/hate
-like/dislike buy/sell first/last always/never safe/dangerous possible/impossible available/unavailable
-happy/unhappy happy/upset healthy/sick on/off inside/outside morning/evening morning/afternoon today/tomorrow
-yesterday/tomorrow weekday/weekend internal/external public/private online/offline shorter/longer short/long
-smaller/bigger smaller/larger better/worse good/bad best/worst allow/forbid allow/block continue/stop
-postpone/bring cancel/confirm full/empty hire/fire arrive/leave remember/forget import/export
-upgrade/downgrade lock/unlock include/exclude attach/detach solved/unsolved success/failure for/against
-easy/hard easy/difficult keep/replace passed/failed pass/fail works/broken working/broken stay/leave cold/hot
-warm/cold left/right top/bottom max/min gain/lose
+increase/decrease raise/lower more/less accept/reject approve/reject approve/deny agree/refuse agree/decline
+accept/decline agree/disagree open/close enable/disable add/remove succeed/fail fix/break before/after
+early/late earlier/later high/low faster/slower fast/slow quick/slow start/stop begin/end cheap/expensive
+cheaper/expensive keep/drop keep/remove keep/cancel merge/revert win/lose love/hate like/dislike buy/sell
+first/last always/never safe/dangerous possible/impossible available/unavailable happy/unhappy happy/upset
+healthy/sick inside/outside morning/evening morning/afternoon today/tomorrow yesterday/tomorrow
+weekday/weekend internal/external public/private online/offline shorter/longer short/long smaller/bigger
+smaller/larger better/worse good/bad best/worst allow/forbid allow/block continue/stop postpone/bring
+cancel/confirm full/empty hire/fire arrive/leave remember/forget import/export upgrade/downgrade lock/unlock
+include/exclude attach/detach solved/unsolved success/failure easy/hard easy/difficult keep/replace
+passed/failed pass/fail works/broken working/broken stay/leave cold/hot warm/cold top/bottom max/min gain/lose
 """
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from engine.conversation import Message
 from engine.requests import SummarySentence
-from engine.text.facts import ROLES, names, negated, number_keys, numbers
+from engine.text.facts import ROLES, denied, names, number_keys, numbers
 from engine.text.lexicon import alike, opposite
 from engine.text.words import content_stems, fold, listed, stem, unique, words
 
@@ -34,7 +34,8 @@ _MOST_SOURCES = 4
 #: Messages looked at for one word; a commoner word tells little.
 _MOST_POSTINGS = 400
 
-_CLAUSE = re.compile(r"[.!?;:\n…。！？؟]+\s*|,\s+|\s+[-–—]\s+|\b(?:but|although|however|though)\b")
+_SENTENCE = re.compile(r"[^.!?\n…。！？؟]+[.!?…。！？؟]*")
+_CLAUSE = re.compile(r"[;:,]\s+|\s+[-–—]\s+|\b(?:but|although|however|though|so|because|since|until|unless|if)\b")
 _ASSENT = re.compile(
     r"\W*(?:yes|yep|yeah|yup|sure|ok|okay|will do|on it|agreed|done|deal|works for me|sounds good|fine|got it|"
     r"of course|no problem|i'll|i will|i can|\+1|👍|perfect|great|absolutely|definitely|no|nope|happy to|can do|"
@@ -43,8 +44,8 @@ _ASSENT = re.compile(
 )
 _YOU = re.compile(r"\b(?:you|your|yours|yourself|u)\b", re.IGNORECASE)
 _NOT_SUBJECT = listed(
-    "to with for from of asked told thanked asks tells thanks helps helped let lets at about on against remind reminded "
-    "between as after before like than inform informed"
+    "to with for from of asked told thanked asks tells thanks helps helped let lets at about on against "
+    "remind reminded between as after before like than inform informed"
 )
 
 
@@ -229,29 +230,46 @@ class SupportIndex:
         )
 
     def _contradicts(self, sentence: str, chosen: list[int], terms: list[_Term]) -> bool:
-        """Whether the closest clauses of the sources say the opposite, by a negation or by a word of opposite meaning."""
-        stems = {term.key for term in terms}
-        best, clauses = 0.0, []
+        """Whether the closest clauses of the sources say the opposite, by a negation or a word of opposite meaning."""
         weights = {term.key: term.weight for term in terms}
+        best, closest = 0.0, []
+        denied_somewhere: set[str] = set()
         for at in chosen:
-            for clause in _CLAUSE.split(self._messages[at].text):
-                if not clause or not clause.strip():
-                    continue
-                shared = stems.intersection(content_stems(clause))
-                weight = sum(weights[key] for key in shared)
+            for clause in _clauses(self._messages[at].text):
+                denied_somewhere |= denied(clause)
+                weight = sum(weights[key] for key in weights.keys() & set(content_stems(clause)))
                 if weight > best:
-                    best, clauses = weight, [clause]
+                    best, closest = weight, [clause]
                 elif weight and weight == best:
-                    clauses.append(clause)
-        if not clauses:
+                    closest.append(clause)
+        if not closest:
             return False
         said = {stem(fold(word)) for word in words(sentence)}
-        written = {stem(fold(word)) for clause in clauses for word in words(clause)}
+        written = {stem(fold(word)) for clause in closest for word in words(clause)}
+        own = denied(sentence)
+        others = set[str]().union(*map(denied, closest))
+        flipped = bool(others & said - own) and all(map(denied, closest))
+        flipped = flipped or bool(own & written and not denied_somewhere)
+        flipped = flipped or any(denied(clause) & said - own for clause in self._answers(chosen))
         against = any(
             other in written and other not in said for word in said - written for other in opposite().get(word, ())
         )
-        flipped = negated(sentence) != any(map(negated, clauses))
         return flipped != against
+
+    def _answers(self, chosen: list[int]) -> list[str]:
+        """The clauses of the messages that follow a source which asks something."""
+        asked = [at for at in chosen if self._messages[at].text.rstrip().endswith("?")]
+        follow = [at + 1 for at in asked if at + 1 < len(self._messages)]
+        return [clause for at in follow for clause in _clauses(self._messages[at].text)]
+
+
+def _clauses(text: str) -> list[str]:
+    """The clauses of a message that state something: no questions."""
+    found = []
+    for sentence in _SENTENCE.findall(text):
+        if not sentence.rstrip().endswith(("?", "？", "؟")):
+            found.extend(clause for clause in _CLAUSE.split(sentence) if clause.strip())
+    return found
 
 
 def _bare(word: str) -> str:
