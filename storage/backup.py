@@ -210,8 +210,6 @@ def _copy_adapters(home: Home, target: Path) -> list[str]:
 
 
 def _describe(scratch: Path, kind: str, adapters: Iterable[str], now: datetime) -> Manifest:
-    from importlib.metadata import version
-
     engine = engine_of_file(scratch / DATABASE)
     try:
         with Session(engine) as session:
@@ -222,7 +220,7 @@ def _describe(scratch: Path, kind: str, adapters: Iterable[str], now: datetime) 
     return Manifest(
         format=FORMAT,
         created_at=now.astimezone(UTC).isoformat(timespec="seconds"),
-        version=version("redraft"),
+        version=_version(),
         revision=revisions()[-1],
         kind=kind,
         rows=rows,
@@ -234,3 +232,12 @@ def _describe(scratch: Path, kind: str, adapters: Iterable[str], now: datetime) 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
     make_private(path)
     path.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("redraft")
+    except PackageNotFoundError:
+        return "unreleased"

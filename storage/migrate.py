@@ -43,7 +43,7 @@ class Upgrade:
     copy: Path | None
 
 
-def create(settings: StorageSettings, *, migrations: Path = MIGRATIONS) -> None:
+def create(settings: StorageSettings, *, migrations: Path = MIGRATIONS, revision: str = "head") -> None:
     """Make the schema of an empty database, by the same migrations that older ones go through.
 
     Harmless when another process has just done it.
@@ -53,7 +53,7 @@ def create(settings: StorageSettings, *, migrations: Path = MIGRATIONS) -> None:
     """
     with _locked(settings) as connection:
         if state_of(connection, migrations) == "empty":
-            _run(connection, migrations, "head")
+            _run(connection, migrations, revision)
 
 
 def upgrade(settings: StorageSettings, *, migrations: Path = MIGRATIONS) -> Upgrade:
