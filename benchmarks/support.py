@@ -143,7 +143,7 @@ def main() -> None:
     if options.development and options.write:
         parser.error("only the measured sentences are kept")
     figures = run("development" if options.development else "labelled")
-    errors = [measured.pop("errors") for measured in figures["judges"].values()][0]
+    errors, *_ = [measured.pop("errors") for measured in figures["judges"].values()]
     if options.errors:
         print(*errors, sep="\n")
     finish("support", tables(figures), figures, write=options.write)

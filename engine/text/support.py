@@ -265,7 +265,7 @@ class SupportIndex:
 
 def _clauses(text: str) -> list[str]:
     """The clauses of a message that state something: no questions."""
-    found = []
+    found: list[str] = []
     for sentence in _SENTENCE.findall(text):
         if not sentence.rstrip().endswith(("?", "？", "؟")):
             found.extend(clause for clause in _CLAUSE.split(sentence) if clause.strip())
