@@ -162,7 +162,6 @@ class TextWriter:
 
     def _shown(self, raw: str) -> str:
         """What a person may see of the raw text: no leading reasoning, no half character, no outer spaces."""
-        raw = raw.rstrip(_HALF)
         if self._thinking is None:
             begun = raw.lstrip()
             if begun.startswith(_THINK):
@@ -176,7 +175,10 @@ class TextWriter:
             if end < 0:
                 return ""
             self._cut, self._thinking = end + len(_END_THINK), False
-        return raw[self._cut :].strip()
+        text = raw[self._cut :].strip()
+        while text.endswith(_HALF):
+            text = text.rstrip(_HALF).rstrip()
+        return text
 
 
 def _copy_of_backend(tokenizer: Any) -> Any:

@@ -67,10 +67,12 @@ def make(name: str, folder: Path, **changes: Any) -> Path:
     torch.manual_seed(11)
     model = _MODELS[name](tokenizer, config)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                # Wider than the usual start, so that what is written depends on what is read and is not one word.
-                parameter.normal_(0.0, 0.4)
+        for module in model.modules():
+            # Wider than the usual start, the layers more than the tables: what is written then depends on what is
+            # read and on how far the answer is, and is not one word over and over.
+            if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+                module.weight.normal_(0.0, 0.8 if isinstance(module, torch.nn.Linear) else 0.2)
+        model.tie_weights()
         for table in {model.get_input_embeddings(), model.get_output_embeddings()}:
             # Special tokens get the dullest score there is: no answer ends unless a test makes it.
             table.weight[tokenizer.all_special_ids] = 0.0
@@ -87,7 +89,7 @@ def make(name: str, folder: Path, **changes: Any) -> Path:
 
 def _t5(tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any]) -> Any:
     settings: dict[str, Any] = {
-        "vocab_size": VOCABULARY, "d_model": 64, "d_kv": 32, "d_ff": 128, "num_layers": 2, "num_heads": 2,
+        "d_model": 64, "d_kv": 32, "d_ff": 128, "num_layers": 2, "num_heads": 2,
         "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "decoder_start_token_id": 0,
     }  # fmt: skip
     return T5ForConditionalGeneration(T5Config(**{**settings, **_special(tokenizer), **changes}))
@@ -95,7 +97,7 @@ def _t5(tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any]) -> Any:
 
 def _bart(tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any]) -> Any:
     settings: dict[str, Any] = {
-        "vocab_size": VOCABULARY, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2,
+        "d_model": 64, "encoder_layers": 2, "decoder_layers": 2,
         "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128,
         "max_position_embeddings": CONTEXT, "decoder_start_token_id": tokenizer.eos_token_id,
         "forced_eos_token_id": None,
@@ -114,13 +116,14 @@ def _qwen3(tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any]) -> Any:
 
 def _decoder() -> dict[str, Any]:
     return {
-        "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": CONTEXT,
     }  # fmt: skip
 
 
 def _special(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     return {
+        "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -136,9 +139,7 @@ def _t5_tokenizer() -> PreTrainedTokenizerFast:
     special = ["<pad>", "</s>", "<unk>"]
     raw.train_from_iterator(
         corpus(),
-        trainers.UnigramTrainer(
-            vocab_size=VOCABULARY, special_tokens=special, unk_token="<unk>", show_progress=False
-        ),
+        trainers.UnigramTrainer(vocab_size=VOCABULARY, special_tokens=special, unk_token="<unk>", show_progress=False),
     )
     raw.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
@@ -173,7 +174,10 @@ def _bytes(special: list[str]) -> Tokenizer:
     """Byte-level BPE: characters outside ASCII take several tokens."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r" ?\w+| ?[^\w\s]+|\s+"), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(r" ?\w+| ?[^\w\s]+|\s+"), "isolated"),
+            pre_tokenizers.ByteLevel(False, use_regex=False),
+        ]
     )
     raw.decoder = decoders.ByteLevel()
     raw.train_from_iterator(
