@@ -1,7 +1,7 @@
 """Starts processes, starts them again when they die, and ends them in order.
 
 A child that dies is started again after a delay that doubles up to :attr:`Backoff.most`, and is short again once the
-child has been well for a while. A child that refuses to start for good (it says why itself, with an exit code of
+child has been well for a while. A child that cannot start for good (it says why itself and ends with exit code
 :data:`FOR_GOOD`, before it was ever ready) ends the whole. The first SIGTERM or SIGINT is passed on as SIGTERM, and
 the children get their time to drain. Children end with their supervisor, also when that is killed
 (:mod:`admin.guard`).
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 #: Where this program's packages are, for children of a checkout that is not installed.
 _ROOT = Path(__file__).resolve().parent.parent
-#: Exit codes of a program that has said what is wrong: refused, wrong usage, a setting (78 is sysexits' EX_CONFIG).
-FOR_GOOD = (1, 2, 78)
+#: Exit code of a child that has said what is wrong, when starting it again would not help (sysexits' EX_CONFIG).
+FOR_GOOD = 78
 _RESTARTS, _REASON, _READY = "REDRAFT_RESTARTS", "REDRAFT_RESTART_REASON", "REDRAFT_READY_FD"
 
 
@@ -56,6 +56,11 @@ class Supervised:
             detail=os.environ.get(_REASON, ""),
             ready_fd=int(descriptor) if descriptor.isdecimal() else -1,
         )
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a supervisor."""
+        return self.ready_fd >= 0
 
     def ready(self) -> None:
         """Tell the supervisor that this child does its work."""
@@ -185,7 +190,7 @@ class Supervisor:
             ever_ready = ever_ready or was_ready
             if self._stop.is_set():
                 return
-            if code in FOR_GOOD and not ever_ready:
+            if code == FOR_GOOD and not ever_ready:
                 # It has said why on standard error, and nothing will have changed in half a second.
                 self._failed = RedraftError(f"The {child.name} could not start.", "It says why above.")
                 self._stop.set()

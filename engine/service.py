@@ -137,7 +137,7 @@ class EngineService:
         channel: asyncio.Queue[Event | None] = asyncio.Queue()
         adapter = _adapter(request)
         ahead = admission.ahead()
-        yield Queued(ahead)
+        channel.put_nowait(Queued(ahead))
 
         async def places() -> None:
             nonlocal ahead

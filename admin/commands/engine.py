@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from admin.supervisor import Supervised
     from storage.home import Home
 
 
@@ -23,19 +26,25 @@ def register(app: typer.Typer) -> None:
         port: int | None = typer.Option(None, "--port", help="Port to listen on; 0 takes a free one (ENGINE_PORT)."),
     ) -> None:
         """Load the model and answer requests on this machine (usually started by `redraft up`)."""
-        given: dict[str, str | int] = {}
-        if host is not None:
-            given["engine_host"] = host
-        if port is not None:
-            given["engine_port"] = port
-        run(given)
+        from admin.report import report_error
+        from admin.supervisor import FOR_GOOD, Supervised
+        from storage.errors import RedraftError
+
+        given = {"engine_host": host, "engine_port": port}
+        supervised = Supervised.of_environment()
+        try:
+            run({name: value for name, value in given.items() if value is not None}, supervised)
+        except RedraftError as error:
+            if not supervised.present:
+                raise
+            report_error(error)
+            raise typer.Exit(FOR_GOOD) from error
 
 
-def run(given: dict[str, str | int]) -> None:
+def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
     """Serve until a signal; ``given`` overrides settings."""
     import os
 
-    from admin.supervisor import Supervised
     from engine.address import Address
     from engine.local import load_model
     from engine.requests import ModelInfo
@@ -46,7 +55,6 @@ def run(given: dict[str, str | int]) -> None:
 
     settings = EngineSettings.load(**given)
     home = Home.create(StorageSettings.load())
-    supervised = Supervised.of_environment()
     log_to(home, "engine")
 
     def on_listening(address: Address) -> None:

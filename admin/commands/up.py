@@ -47,8 +47,8 @@ def run() -> None:
     except Timeout as error:
         raise RedraftError("`redraft up` runs already for this data directory.", "Stop that one first.") from error
     try:
-        log_to(home, "up")
         done = upgrade(storage)
+        log_to(home, "up")
         if done.copy is not None:
             _say(f"The database was upgraded; a copy of the one before is {done.copy}.")
         command = (sys.executable, "-m", "admin.cli")
