@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from storage.failures import told
+from storage.failures import cannot_open, meaning
 from storage.home import Home
 from storage.settings import StorageSettings
 
@@ -60,8 +60,10 @@ def make_engine(settings: StorageSettings, home: Home, *, for_migration: bool = 
     """
     if settings.postgresql_url is not None:
         return _make_postgresql(settings, settings.postgresql_url, for_migration)
-    with told(where(settings)):
+    try:
         make_private(home.database)
+    except OSError as error:
+        raise meaning(error, where(settings)) or cannot_open(where(settings)) from error
     return _make_sqlite(home.database, settings.database_wait_seconds, for_migration)
 
 
@@ -92,6 +94,13 @@ def _make_sqlite(path: Path, wait_s: float, for_migration: bool) -> Engine:
         connection.execute("PRAGMA synchronous = FULL")
         # What is deleted is overwritten with zeros: erasure and retention mean the bytes too.
         connection.execute("PRAGMA secure_delete = ON")
+
+    @event.listens_for(engine, "checkin")
+    def end_transaction(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        # A COMMIT that fails because a reader is in the way leaves the transaction open and the write lock held,
+        # while SQLAlchemy takes it for ended.
+        if connection is not None and connection.in_transaction:
+            connection.rollback()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -65,7 +65,7 @@ def _of_sqlite(error: sqlite3.Error, where: str) -> StorageError | None:
     if primary == sqlite3.SQLITE_READONLY:
         return StorageError(f"{_capital(where)} cannot be written.", "Correct the permissions of its directory.")
     if primary == sqlite3.SQLITE_CANTOPEN:
-        return StorageError(f"{_capital(where)} cannot be opened.", "Correct the permissions of its directory.")
+        return cannot_open(where)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StorageError(
             f"{_capital(where)} is damaged or is no database.", "Restore a backup: redraft restore DIR --force"
@@ -91,6 +91,11 @@ def _of_postgresql(state: str, where: str) -> StorageError | None:
     if state.startswith("XX"):
         return StorageError(f"{_capital(where)} is damaged.", "Restore a backup: redraft restore DIR --force")
     return None
+
+
+def cannot_open(where: str) -> StorageError:
+    """The file is there and may not be opened, or is something else, or its directory is not there."""
+    return StorageError(f"{_capital(where)} cannot be opened.", "Correct the permissions of its directory.")
 
 
 def busy(where: str) -> StorageError:
