@@ -1,0 +1,74 @@
+"""Retention deletes what is old, all of it and nothing else, once a day."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from engine.records import load_summary, store_summary
+from storage import queries
+from storage.database import Database
+from storage.retention import enforce, enforce_daily
+from storage.settings import StorageSettings
+from storage.tables import FeedbackRow
+from tests.storage import samples
+
+DAY = timedelta(days=1)
+
+
+def summarised(database: Database, identity: str, days_ago: float) -> str:
+    then = samples.NOW - days_ago * DAY
+    stored = store_summary(database, samples.request(identity), samples.result(), now=then)
+    with database.write() as session:
+        feedback = FeedbackRow(summary_id=stored, author_id="U1", thumb="up", given_at=then)
+        queries.save_feedback(session=session, feedback=feedback)
+    return stored
+
+
+def test_old_conversations_go_with_everything_under_them(database: Database, settings: StorageSettings) -> None:
+    summarised(database, "old", 30.01)
+    kept = summarised(database, "new", 29.99)
+    assert enforce(database, settings, samples.NOW).conversations == 1
+    with database.read() as session:
+        assert queries.counts(session=session) == {"conversations": 1, "messages": 3, "summaries": 1, "feedback": 1}
+        assert load_summary(session, kept) is not None
+    assert enforce(database, settings, samples.NOW).conversations == 0
+
+
+def test_a_conversation_that_was_read_again_is_kept(database: Database, settings: StorageSettings) -> None:
+    summarised(database, "followed", 45)
+    summarised(database, "followed", 1)
+    assert enforce(database, settings, samples.NOW).conversations == 0
+
+
+def test_more_old_conversations_than_one_transaction_takes_all_go(
+    database: Database, settings: StorageSettings
+) -> None:
+    then = samples.NOW - 31 * DAY
+    from storage.tables import ConversationRow
+
+    with database.write() as session:
+        session.add_all(
+            ConversationRow(id=f"c{number}", platform="file", first_read_at=then, read_at=then) for number in range(450)
+        )
+    assert enforce(database, settings, samples.NOW).conversations == 450
+
+
+def test_the_daily_job_runs_once_a_date(database: Database, settings: StorageSettings) -> None:
+    summarised(database, "old", 31)
+    assert enforce_daily(database, settings, samples.NOW) is not None
+    summarised(database, "older", 40)
+    assert enforce_daily(database, settings, samples.NOW + timedelta(hours=11)) is None
+    next_day = enforce_daily(database, settings, samples.NOW + timedelta(hours=12))
+    assert next_day is not None and next_day.conversations == 1
+
+
+def test_old_copies_of_the_database_go_too(database: Database, settings: StorageSettings) -> None:
+    copies = database.home.copies
+    copies.mkdir()
+    for name, days_ago in (("redraft-old.db", 31), ("redraft-new.db", 1)):
+        (copies / name).touch()
+        then = (samples.NOW - days_ago * DAY).timestamp()
+        os.utime(copies / name, (then, then))
+    assert enforce(database, settings, samples.NOW).copies == 1
+    assert [path.name for path in copies.iterdir()] == ["redraft-new.db"]
