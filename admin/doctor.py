@@ -67,7 +67,7 @@ def _python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
 
 
 def _sqlite() -> Finding:
-    from storage.database import wal_is_safe
+    from storage.connection import wal_is_safe
 
     version = sqlite3.sqlite_version
     if wal_is_safe(sqlite3.sqlite_version_info):
@@ -140,11 +140,12 @@ def _settings() -> Finding:
 def _data_directory(settings: StorageSettings) -> Finding:
     from storage.home import Home
 
-    home = Home.create(settings)
-    mode = stat.S_IMODE(home.root.stat().st_mode)
-    if mode & 0o077:
-        return Finding("Data directory", "fail", f"{home.root} can be read by others", f"chmod 700 {home.root}")
-    return Finding("Data directory", "ok", str(home.root))
+    root = Home.at(settings).root
+    # Looked at before anything opens it: opening tightens the mode, and that it was open is worth knowing.
+    if root.is_dir() and (mode := stat.S_IMODE(root.stat().st_mode)) & 0o077:
+        return Finding("Data directory", "fail", f"{root} is open to others (mode {mode:o})", f"chmod 700 {root}")
+    Home.create(settings)
+    return Finding("Data directory", "ok", str(root))
 
 
 def _database(settings: StorageSettings) -> Finding:
@@ -152,7 +153,7 @@ def _database(settings: StorageSettings) -> Finding:
 
     database = Database.open(settings)
     try:
-        return Finding("Database", "ok", f"{database.describe()}, schema current")
+        return Finding("Database", "ok", f"{database.where}, schema current")
     finally:
         database.close()
 
@@ -168,8 +169,13 @@ def _disk(settings: StorageSettings) -> Finding:
 
 def _backup(settings: StorageSettings) -> Finding:
     from storage.backup import last_backup
+    from storage.database import Database
 
-    last = last_backup(settings)
+    database = Database.open(settings)
+    try:
+        last = last_backup(database)
+    finally:
+        database.close()
     if last is None:
         return Finding("Backup", "warn", "never made", "Run `redraft backup DIR`, daily from a timer.")
     days = (datetime.now(UTC) - last).days

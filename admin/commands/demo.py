@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 #: How many samples are shown unless all are asked for: an incident, a support case and a planning thread.
 _SHOWN = 3
-#: Messages of each conversation that are printed before its summary.
-_EXCERPT = 4
+#: Messages of each conversation that are printed before its summary, and characters of each.
+_EXCERPT, _EXCERPT_CHARACTERS = 4, 140
 
 
 def register(app: typer.Typer) -> None:
@@ -40,27 +40,30 @@ async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> N
     from importlib.resources import as_file, files
 
     from rich.console import Console
-    from rich.markup import escape
 
-    from admin.commands.summarize import ask, print_summary
+    from admin.commands.summarize import ask
+    from admin.present import print_summary, quoted
     from admin.samples import SAMPLES
     from engine.formats import read_conversation
     from engine.local import LocalClient
     from engine.requests import SummaryRequest
 
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, soft_wrap=True)
     client = LocalClient(settings)
     try:
         for sample in SAMPLES[:count]:
             with as_file(files("admin.samples") / sample.file) as path:
                 conversation = read_conversation(path)
-            out.rule(f"[bold]{escape(sample.description)}[/] [dim]{escape(sample.file)}[/]", align="left")
+            out.print(sample.description, style="bold")
+            out.print(sample.file, style="dim")
+            out.print()
             shown = conversation.messages if full else conversation.messages[:_EXCERPT]
             for message in shown:
-                out.print(f"  [dim]{escape(message.author)}:[/] {escape(message.text)}")
+                out.print(quoted(message, None if full else _EXCERPT_CHARACTERS))
             if left := len(conversation.messages) - len(shown):
-                out.print(f"  [dim]… and {left} more messages[/]")
-            out.print("\n  [bold]Summary[/]")
+                out.print(f"  … and {left} more messages", style="dim")
+            out.print()
+            out.print("Summary", style="bold")
             print_summary(conversation, await ask(client, SummaryRequest(conversation)))
             out.print()
     finally:
@@ -69,15 +72,12 @@ async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> N
 
 
 def _next_steps(starter: bool) -> str:
-    lines = ["What to try next:"]
-    if starter:
-        lines += [
-            "  make demo MODEL=google/flan-t5-base           the same with a real model (needs a network, once)",
-        ]
-    lines += [
-        "  redraft summarize FILE                        a Slack or Discord export of yours, or `Name: text` lines",
-        '  redraft summarize FILE --focus "the deadline"  only what is about one topic',
-        "  redraft init                                  choose a model that fits this machine, and the chats' tokens",
-        "  redraft doctor                                what is missing, and how to mend it",
+    steps = [
+        ("redraft summarize FILE", "a Slack or Discord export of yours, or `Name: text` lines"),
+        ('redraft summarize FILE --focus "budget"', "only what is about one topic"),
+        ("redraft init", "choose a model that fits this machine, and set up the chats"),
+        ("redraft doctor", "what is missing, and how to mend it"),
     ]
-    return "\n".join(lines)
+    if starter:
+        steps.insert(0, ("make demo MODEL=google/flan-t5-base", "the same by a real model (needs a network, once)"))
+    return "\n".join(["What to try next:", *(f"  {command}\n      {what}" for command, what in steps)])

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from engine.conversation import Conversation
     from engine.protocols import EngineClient
     from engine.requests import SummaryRequest, SummaryResult
 
@@ -72,6 +71,8 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     """Summarise, store and print one conversation, opening and closing what that takes."""
     import asyncio
 
+    from admin.present import as_document, print_summary
+    from admin.report import print_json
     from engine.client import find_client
     from engine.records import store_summary
     from engine.settings import EngineSettings
@@ -97,8 +98,6 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     finally:
         database.close()
     if json_:
-        from admin.report import print_json
-
         print_json(as_document(request.conversation, result, stored))
     else:
         print_summary(request.conversation, result)
@@ -124,95 +123,3 @@ async def ask(client: EngineClient, request: SummaryRequest, *, show: bool = Tru
             elif isinstance(event, SentenceWritten):
                 progress.update(task, description="Writing")
     raise EngineError("The engine ended without a summary.", "Try again; its log says more.")
-
-
-def as_document(conversation: Conversation, result: SummaryResult, stored: str) -> dict[str, Any]:
-    """The ``--json`` document of a summary."""
-    by_id = {message.id: message for message in conversation.messages}
-    return {
-        "id": stored,
-        "summary": result.summary,
-        "sources": [
-            {
-                "sentence": sentence.text,
-                "supported": sentence.supported,
-                "flagged": list(sentence.flagged),
-                "messages": [
-                    {
-                        "id": source,
-                        "author": by_id[source].author,
-                        "time": time.isoformat() if (time := by_id[source].time) else None,
-                        "permalink": by_id[source].permalink or None,
-                    }
-                    for source in sentence.sources
-                ],
-            }
-            for sentence in result.sentences
-        ],
-        "adapter": result.adapter,
-        "model": result.model,
-        "demonstration": result.demonstration,
-        "style": result.style,
-        "focus": result.focus or None,
-        "messages": result.coverage.messages,
-        "messages_left_out": result.coverage.left_out,
-        "parts": result.coverage.parts,
-        "input_tokens": result.input_tokens,
-        "output_tokens": result.output_tokens,
-        "seconds": round(result.seconds, 3),
-    }
-
-
-def print_summary(conversation: Conversation, result: SummaryResult, *, sources: bool = True) -> None:
-    """Print a summary for people: the text, what it rests on, what it covers and what wrote it."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.padding import Padding
-
-    out = Console(highlight=False, soft_wrap=False)
-    by_id = {message.id: message for message in conversation.messages}
-    numbers: dict[str, int] = {}
-    lines = []
-    for sentence in result.sentences:
-        marks = "".join(f"[{numbers.setdefault(source, len(numbers) + 1)}]" for source in sentence.sources)
-        text = escape(f"{sentence.text} {marks}".strip())
-        if not sentence.supported:
-            text += " [yellow](no message supports this)[/]"
-        if sentence.flagged:
-            text += f" [yellow](not in the conversation: {escape(', '.join(sentence.flagged))})[/]"
-        lines.append(text)
-    out.print(Padding("\n".join(lines), (0, 0, 1, 2)))
-    if sources:
-        for source, number in numbers.items():
-            message = by_id[source]
-            when = f"{message.time:%Y-%m-%d %H:%M} " if message.time else ""
-            quote = " ".join(message.text.split())
-            quote = quote if len(quote) <= 90 else quote[:89] + "…"
-            out.print(
-                f"  [dim]\\[{number}] {when}{escape(message.author)}:[/] {escape(quote)}",
-                no_wrap=True,
-                crop=True,
-                overflow="ellipsis",
-            )
-            if message.permalink:
-                out.print(f"      [dim]{escape(message.permalink)}[/]", no_wrap=True, overflow="ignore", crop=False)
-        out.print()
-    out.print(f"  [dim]{escape(describe(result))}[/]")
-
-
-def describe(result: SummaryResult) -> str:
-    """One line on what a summary covers and what wrote it."""
-    coverage = result.coverage
-    people = "1 person" if coverage.authors == 1 else f"{coverage.authors} people"
-    messages = "1 message" if coverage.messages == 1 else f"{coverage.messages:,} messages"
-    text = f"{messages} by {people}"
-    if coverage.first and coverage.last:
-        text += f", {coverage.first[:16].replace('T', ' ')} to {coverage.last[:16].replace('T', ' ')} UTC"
-    if coverage.left_out:
-        text += f"; {coverage.left_out:,} left out"
-    if coverage.parts > 1:
-        text += f"; read in {coverage.parts:,} parts"
-    text += f". Written by {result.model}, adapter {result.adapter}, in {result.seconds:.1f} s."
-    if result.demonstration:
-        text += " The starter model is a demonstration: run `redraft init` to choose a real one."
-    return text

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 #: Seconds that importing torch and bitsandbytes may take; a cold disk has been seen to need most of a minute.
 _TIMEOUT_S = 180
@@ -61,7 +62,7 @@ def _look() -> Probe:
     """The child's part: import each library and try the 4-bit kernels on a small matrix."""
     import importlib
 
-    versions = {}
+    versions: dict[str, Any] = {}
     for name in ("torch", "transformers", "peft", "bitsandbytes"):
         try:
             versions[name] = str(importlib.import_module(name).__version__)
