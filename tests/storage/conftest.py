@@ -23,17 +23,23 @@ def postgresql_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def make_postgresql(request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Makes empty databases on the server, and gives their addresses."""
+def make_postgresql(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Makes empty databases on the server, and gives their addresses; they go with the test."""
+    made: list[str] = []
+
+    def run(statement: str) -> str:
+        server = str(request.getfixturevalue("postgresql_server"))
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(statement.encode())
+        return server
 
     def make() -> str:
-        server = request.getfixturevalue("postgresql_server")
-        name = f"redraft_{next(_numbers)}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[call-overload]
-        return server.replace("/postgres?", f"/{name}?")
+        made.append(f"redraft_{next(_numbers)}")
+        return run(f"CREATE DATABASE {made[-1]} TEMPLATE template0").replace("/postgres?", f"/{made[-1]}?")
 
-    return make
+    yield make
+    for name in made:
+        run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -41,7 +41,14 @@ def running_server() -> Iterator[str]:
             timeout=60,
             **identity,
         )
-        settings = {"listen_addresses": "", "unix_socket_directories": place, "fsync": "off", "max_connections": "60"}
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": place,
+            "fsync": "off",
+            "wal_level": "minimal",
+            "max_wal_senders": "0",
+            "max_connections": "60",
+        }
         command = [binaries / "postgres", "-D", data, *(f"--{key}={value}" for key, value in settings.items())]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root, **identity)
         try:
