@@ -23,6 +23,7 @@ from engine.formats.source import shown
 from engine.formats.values import (
     as_dict,
     as_list,
+    clean,
     clean_name,
     conversation_id,
     dicts,
@@ -138,7 +139,7 @@ def _settled(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     present: set[str] = set()
     for entry in entries:
-        subtype = entry.get("subtype")
+        subtype = clean(entry.get("subtype"))
         if subtype == "message_changed" and isinstance(entry.get("message"), dict):
             changed[identifier(entry["message"].get("ts"))] = entry["message"]
         elif subtype == "message_deleted":
