@@ -1,7 +1,7 @@
 """Scheduled jobs of the bot's process: today the daily one, which enforces retention.
 
 APScheduler keeps time; what is due is decided from our own table, so that a job missed while the machine was off runs
-once at the next start, and two processes on one database run it once between them. Jobs run in a thread: the event
+once at the next start, and one that was done is not done again by a second process. Jobs run in a thread: the event
 loop, which answers chat platforms' heartbeats, is never blocked by the database.
 """
 
@@ -17,11 +17,8 @@ from apscheduler.triggers.cron import CronTrigger
 
 from storage.database import Database
 from storage.errors import RedraftError
-from storage.retention import enforce
+from storage.retention import JOB, enforce_slot
 from storage.settings import StorageSettings
-from storage.slots import claim_slot
-
-_JOB = "retention"
 
 
 def local_now() -> datetime:
@@ -59,7 +56,7 @@ class Scheduler:
         await self.run_due()
         trigger = CronTrigger(hour=self._hour, minute=self._minute)
         # However late the machine wakes up, one run is owed and not one for each day that was slept through.
-        self._scheduler.add_job(self.run_due, trigger, id=_JOB, misfire_grace_time=None, coalesce=True)
+        self._scheduler.add_job(self.run_due, trigger, id=JOB, misfire_grace_time=None, coalesce=True)
         self._scheduler.start()
 
     async def stop(self) -> None:
@@ -80,15 +77,12 @@ class Scheduler:
         try:
             return await asyncio.to_thread(self._run)
         except RedraftError as error:
-            self._log.error("daily job failed", job=_JOB, reason=error.message)
+            self._log.error("daily job failed", job=JOB, reason=error.message)
             return False
 
     def _run(self) -> bool:
-        slot = self.latest_slot()
-        with self._database.write() as session:
-            # The claim and the work share a transaction: a crash in between leaves the slot to be run again.
-            if not claim_slot(session, job=_JOB, slot=slot, at=self._now()):
-                return False
-            removed = enforce(session, settings=self._storage, now=self._now())
-        self._log.info("daily job done", job=_JOB, slot=slot, conversations_removed=removed)
+        done = enforce_slot(self._database, self._storage, slot=self.latest_slot(), now=self._now())
+        if done is None:
+            return False
+        self._log.info("daily job done", job=JOB, conversations=done.conversations, copies=done.copies)
         return True

@@ -147,6 +147,12 @@ def record_job(*, session: Session, job: str, slot: str, started: datetime, fini
     _upsert(session, JobSlotRow, [{"job": job, "slot": slot, "started_at": started, "finished_at": finished}])
 
 
+def job_recorded(*, session: Session, job: str, slot: str) -> bool:
+    """Whether a due time of a job was worked off."""
+    row = session.get(JobSlotRow, (job, slot))
+    return row is not None and row.finished_at is not None
+
+
 def last_finished(*, session: Session, job: str) -> datetime | None:
     """When a job last ended well, or None where it never did."""
     return session.scalar(

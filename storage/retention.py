@@ -48,16 +48,17 @@ def enforce(database: Database, settings: StorageSettings, now: datetime) -> Ret
     return Retention(gone, _delete_copies(database, before))
 
 
-def enforce_daily(database: Database, settings: StorageSettings, now: datetime) -> Retention | None:
-    """:func:`enforce` once for each date (UTC); None where that date's was done, here or by another process.
+def enforce_slot(database: Database, settings: StorageSettings, *, slot: str, now: datetime) -> Retention | None:
+    """:func:`enforce` once for a due time; None where it was worked off before, here or by another process.
 
-    The date is recorded at the end, so that a job that died on the way is done again. Two at once do no harm.
+    The due time is recorded at the end, so that a job that died on the way is done again. Two at once do no harm.
+
+    Args:
+        slot: which due time, as the scheduler names it.
     """
-    slot = now.astimezone(UTC).date().isoformat()
     with database.read() as session:
-        last = queries.last_finished(session=session, job=JOB)
-    if last is not None and last.date() == now.astimezone(UTC).date():
-        return None
+        if queries.job_recorded(session=session, job=JOB, slot=slot):
+            return None
     done = enforce(database, settings, now)
     with database.write() as session:
         queries.record_job(session=session, job=JOB, slot=slot, started=now, finished=now)
