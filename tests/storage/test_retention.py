@@ -8,7 +8,7 @@ from datetime import timedelta
 from engine.records import load_summary, store_summary
 from storage import queries
 from storage.database import Database
-from storage.retention import enforce, enforce_daily
+from storage.retention import enforce, enforce_slot
 from storage.settings import StorageSettings
 from storage.tables import FeedbackRow
 from tests.storage import samples
@@ -56,10 +56,10 @@ def test_more_old_conversations_than_one_transaction_takes_all_go(
 
 def test_the_daily_job_runs_once_a_date(database: Database, settings: StorageSettings) -> None:
     summarised(database, "old", 31)
-    assert enforce_daily(database, settings, samples.NOW) is not None
+    assert enforce_slot(database, settings, slot="2026-05-04", now=samples.NOW) is not None
     summarised(database, "older", 40)
-    assert enforce_daily(database, settings, samples.NOW + timedelta(hours=11)) is None
-    next_day = enforce_daily(database, settings, samples.NOW + timedelta(hours=12))
+    assert enforce_slot(database, settings, slot="2026-05-04", now=samples.NOW + timedelta(hours=11)) is None
+    next_day = enforce_slot(database, settings, slot="2026-05-05", now=samples.NOW + timedelta(hours=12))
     assert next_day is not None and next_day.conversations == 1
 
 
