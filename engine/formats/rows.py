@@ -45,7 +45,7 @@ def read(value: Any, name: str, *, row: str | None = None) -> Conversation:
     if not isinstance(dialogue, str) or not dialogue.strip():
         raise InputError(f"The row {shown(key)} of {shown(name)} has no dialogue.", "Pick another row with --row.")
     text = _PERSON.sub(r"\1", _PLACEHOLDER.sub(lambda found: _NOTES[found[1]], clean(dialogue)))
-    header, turns = parse_turns(text)
+    header, turns = parse_turns(text, each_line_a_turn=True)
     if not turns:
         raise InputError(
             f"No line of the dialogue in row {shown(key)} of {shown(name)} says who speaks.",

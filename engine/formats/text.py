@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from typing import Literal
 
 from engine.conversation import Conversation, Message
 from engine.formats.source import shown
@@ -27,12 +28,16 @@ _STAMP = rf"(?:(?:{_DATE})(?:(?:,?\s+|T)(?:{_CLOCK}))?|{_CLOCK})"
 _LEADING = re.compile(rf"\s{{0,3}}(?:[\[(](?P<boxed>{_STAMP})[\])]\s*(?:[-–—]\s+)?|(?P<bare>{_STAMP})\s+(?:[-–—]\s+)?)")
 # A colon with a blank, a line's end or a letter that is not ASCII behind it; the full-width colon needs none.
 _SPEAKER = re.compile(
-    rf"(?P<name>[^:：\n\t]{{1,{MAX_NAME}}}?)(?:\s?[\[(](?P<stamp>{_STAMP})[\])])?\s?"
+    rf"(?P<name>[^:：\n\t]{{1,{2 * MAX_NAME}}}?)(?:\s?[\[(](?P<stamp>{_STAMP})[\])])?\s?"
     r"(?::(?=[ \t]|$|[^\x00-\x7f])|：)[ \t]?(?P<text>.*)$"
 )
 _FENCE = re.compile(r"\s*(?:```|~~~)")
-_NO_NAME = re.compile(r"[?!;,=<>{}|\\\"“”`*]|//|\w{4,}\.\s|\s-\s|^[-–—•.)/>]")
-_SENTENCE_WORDS = 5
+_NO_NAME = re.compile(r"[?!;=<>\"“”*]|//|\w{5,}\.\s|^[-–—•.)/>`]")
+# Possible in a name (`Cox, Charlie`, `MATT - TRAVIS`, nicknames such as `xabbu|`), but likelier in a sentence or code.
+_ODD = re.compile(r"[,|{}\[\]\\^`]|\s[-–—]\s")
+# What stands behind a name in brackets (`Ana Ruiz (Minister of Families, Children and Social Development)`).
+_ROLE = re.compile(r"\s+\(.*$")
+_NAME_WORDS = 5
 # Small words inside names: "Ludwig van der Berg".
 _PARTICLE = re.compile(r"a[lp]|b(?:in|int)|d(?:a|al|e|el|en|er|i|o|os|u)|e|el|ibn|l[ae]|of|te[nr]|the|v[ao]n|y|zu")
 
@@ -85,20 +90,24 @@ def build(header: str, turns: list[Turn], *, name: str, title: str) -> Conversat
     return Conversation(id=identity, messages=tuple(messages), title=clean_name(title))
 
 
-def parse_turns(text: str) -> tuple[str, list[Turn]]:
-    """What stands above the first speaker, and the turns; none where no line names a speaker."""
+def parse_turns(text: str, *, each_line_a_turn: bool = False) -> tuple[str, list[Turn]]:
+    """What stands above the first speaker, and the turns; none where no line names a speaker.
+
+    A doubtful name counts as one when it is met twice; where each line is known to be a turn, an odd one does at once.
+    """
     lines = clean(text).removeprefix("\ufeff").split("\n")
     read_lines = [(line, None if fenced else _speaker(line)) for line, fenced in _fenced(lines)]
-    counts = Counter(found[0].casefold() for _, found in read_lines if found)
-    once = {found[0].casefold() for _, found in read_lines if found and _is_label(found[0])}
-    names = {name for name, count in counts.items() if name not in once or count > 1}
+    counts = Counter(found[0] for _, found in read_lines if found)
+    doubts = {name: _doubt(name) for name in counts}
+    trusted = ("", "odd") if each_line_a_turn else ("",)
+    names = {name for name, count in counts.items() if count > 1 or doubts[name] in trusted}
     if not names:
         # Nothing but labels said once: better one of them as a speaker than a refusal.
-        names = set(counts)
+        names = {name for name, doubt in doubts.items() if doubt == "label"}
     header: list[str] = []
     turns: list[Turn] = []
     for line, found in read_lines:
-        if found and found[0].casefold() in names:
+        if found and found[0] in names:
             turns.append(Turn(found[0], [found[1]], found[2]))
         elif turns:
             turns[-1].lines.append(line.rstrip())
@@ -134,18 +143,20 @@ def _speaker(line: str) -> tuple[str, str, datetime | None] | None:
     return name, found["text"].rstrip(), iso_time(stamp.replace(" UTC", "+00:00").replace(", ", " "))
 
 
-def _is_label(name: str) -> bool:
-    """Whether a possible name reads like ``Note`` or ``Steps to reproduce``; said again and again it may be one yet."""
-    first, *others = name.split()
-    sentence = first[0].isupper() and any(word[0].islower() and not _PARTICLE.fullmatch(word) for word in others)
-    return sentence or _LABEL.fullmatch(name) is not None
-
-
 def _is_name(name: str) -> bool:
-    """Whether what stands before a colon may be somebody's name rather than a piece of a sentence."""
-    if not name or _NO_NAME.search(name):
-        return False
-    if len(name.split()) > _SENTENCE_WORDS:
+    """Whether what stands before a colon may be somebody's name at all."""
+    bare = _ROLE.sub("", name)
+    if not bare or _NO_NAME.search(bare) or len(bare.split()) > _NAME_WORDS:
         return False
     # `10: ...` is an item of a list, `+49 170 1234567: ...` a phone's unnamed contact.
-    return not (name.isdigit() and len(name) < 5)
+    return not (bare.isdigit() and len(bare) < 5)
+
+
+def _doubt(name: str) -> Literal["", "label", "odd"]:
+    """Why a possible name may be none: it reads like ``Note`` or ``Steps to reproduce``, or has odd characters."""
+    bare = _ROLE.sub("", name)
+    if _ODD.search(bare):
+        return "odd"
+    first, *others = bare.split()
+    sentence = first[0].isupper() and any(word[0].islower() and not _PARTICLE.fullmatch(word) for word in others)
+    return "label" if sentence or _LABEL.fullmatch(bare) else ""

@@ -81,6 +81,7 @@ def test_lines_with_continuations_are_read() -> None:
         ("Dr. Eva M. Smith: hi", "Dr. Eva M. Smith", "hi"),
         ("Ludwig van der Berg: hi", "Ludwig van der Berg", "hi"),
         ("Ana (Support): hi", "Ana (Support)", "hi"),
+        ("Hon. Ana Ruiz (Families, Children (Lib.)): hi", "Hon. Ana Ruiz (Families, Children (Lib.))", "hi"),
         ("user_12#0042: hi", "user_12#0042", "hi"),
         ("+49 170 1234567: hi", "+49 170 1234567", "hi"),
         ("Ana : hi", "Ana", "hi"),
@@ -116,6 +117,16 @@ def test_names_of_all_kinds_are_speakers(line: str, author: str, text: str) -> N
 def test_what_is_no_name_goes_on_with_the_message_before(line: str) -> None:
     conversation = read_text(f"Ana: first\n{line}\nBo: last")
     assert turns(conversation) == [("Ana", f"first\n{line}"), ("Bo", "last")]
+
+
+@pytest.mark.parametrize("name", ["Cox, Charlie", "xabbu|", "Moon{K}", "[Clint]", "MATT - TRAVIS", "Steps to heaven"])
+def test_an_odd_name_is_a_speaker_when_met_twice_and_in_a_row_at_once(name: str) -> None:
+    twice = f"Ana: first\n{name}: one\nAna: and\n{name}: two"
+    assert turns(read_text(twice))[1::2] == [(name, "one"), (name, "two")]
+    once = f"Ana: first\n{name}: one"
+    assert turns(read_text(once)) == [("Ana", f"first\n{name}: one")]
+    if name != "Steps to heaven":
+        assert turns(read_json({"id": "1", "dialogue": once})) == [("Ana", "first"), (name, "one")]
 
 
 def test_a_fenced_block_is_kept_whole_and_an_unclosed_one_swallows_nothing() -> None:
