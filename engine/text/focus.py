@@ -8,6 +8,7 @@ nothing of models and prompts.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,6 +21,16 @@ _K1, _B = 1.2, 0.75
 _SHARE = 0.35
 #: Messages of the same thread kept after (answers) and before (the question) one that is about the topic.
 _AFTER, _BEFORE = 2, 1
+
+_QUESTION_MARKS = ("?", "？", "؟")
+#: Words by which a message refers to the one before it, or takes it up.
+_OPENS = re.compile(
+    r"\W*(?:yes|yep|yeah|yup|no|nope|sure|ok|okay|agreed|approved|done|fine|right|true|exactly|great|perfect|thanks|"
+    r"because|since|so|then|but|and|or|maybe|probably|let us|let's|it|that|this|they|he|she|same|me too|\+1|"
+    r"will do|on it|sounds good|works for me|no problem|of course|got it)\b",
+    re.IGNORECASE,
+)
+_REFERS = re.compile(_OPENS.pattern.replace(r"\W*", r"\A\W*", 1) + r"|\b(?:it|them|that|those|these)\b", re.IGNORECASE)
 
 
 def query_stems(focus: str) -> list[str]:
@@ -39,10 +50,11 @@ def select(messages: Sequence[Message], focus: str) -> list[int]:
     if best <= 0:
         raise InputError(f"Nothing in the conversation is about “{focus}”.", "Try other words, or leave the focus out.")
     hits = [at for at, score in enumerate(scores) if score >= best * _SHARE]
-    kept = set(hits)
     about = set(hits)
+    kept = set(hits)
+    threads = _Threads(messages)
     for at in hits:
-        kept.update(_around(messages, at, scores, about))
+        kept.update(_around(messages, threads, at, about))
     return sorted(kept)
 
 
@@ -69,18 +81,45 @@ def _scores(messages: Sequence[Message], wanted: list[str], phrase: str) -> list
     return scores
 
 
-def _around(messages: Sequence[Message], at: int, scores: list[float], about: set[int]) -> list[int]:
-    """Neighbours of a message in its thread: up to the next message that is about the topic by itself."""
-    thread = messages[at].thread or messages[at].id
+class _Threads:
+    """Which message comes before and after another in its thread; messages outside of threads form one of their own."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        roots = {message.thread for message in messages if message.thread}
+        members: dict[str, list[int]] = {}
+        self._place: list[tuple[list[int], int]] = []
+        for at, message in enumerate(messages):
+            thread = members.setdefault(message.thread or (message.id if message.id in roots else ""), [])
+            self._place.append((thread, len(thread)))
+            thread.append(at)
+
+    def neighbours(self, at: int, *, step: int, most: int) -> list[int]:
+        """Up to `most` messages after (step 1) or before (step -1) the one at `at`, nearest first."""
+        thread, place = self._place[at]
+        found = thread[place + 1 : place + 1 + most] if step > 0 else thread[max(0, place - most) : place][::-1]
+        return list(found)
+
+
+def _asks(message: Message) -> bool:
+    return message.text.rstrip().endswith(_QUESTION_MARKS)
+
+
+def _follows(message: Message, asked: bool) -> bool:
+    """Whether a message goes on with what was just said: it refers back or assents, or it answers a question."""
+    return bool(_REFERS.search(message.text)) or (asked and not _asks(message))
+
+
+def _around(messages: Sequence[Message], threads: _Threads, at: int, about: set[int]) -> list[int]:
+    """What belongs to a message that is about the topic: what goes on from it, and the question that it answers."""
     near = []
-    for step, most in ((1, _AFTER), (-1, _BEFORE)):
-        neighbour, found = at + step, 0
-        while 0 <= neighbour < len(messages) and found < most and abs(neighbour - at) <= 50:
-            other = messages[neighbour]
-            if neighbour in about:
-                break
-            if (other.thread or other.id) == thread or (not other.thread and not messages[at].thread):
-                near.append(neighbour)
-                found += 1
-            neighbour += step
+    asked = _asks(messages[at])
+    for neighbour in threads.neighbours(at, step=1, most=_AFTER):
+        if neighbour in about or not _follows(messages[neighbour], asked):
+            break
+        near.append(neighbour)
+        asked = _asks(messages[neighbour])
+    for neighbour in threads.neighbours(at, step=-1, most=_BEFORE):
+        referred = bool(_REFERS.search(messages[at].text))
+        if neighbour not in about and referred and (_asks(messages[neighbour]) or _OPENS.match(messages[at].text)):
+            near.append(neighbour)
     return near

@@ -25,7 +25,7 @@ Family = Literal["chat", "t5", "plain", "completion"]
 _T5_LIKE = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma"})
 _FOCUS_LIMIT = 200
 _LANGUAGE_LIMIT = 40
-_DELIMITER = re.compile(r"<(/?\s*(?:conversation|summaries)\s*)>", re.IGNORECASE)
+_DELIMITER = re.compile(r"<(?=\s*/?\s*(?:conversation|summaries)\b)", re.IGNORECASE)
 
 _STYLES: dict[Style, str] = {
     "standard": "Write a short summary in plain prose: what it was about, what was decided, what is still open.",
@@ -154,4 +154,4 @@ def _task(options: Options) -> str:
 
 def _undelimited(body: str) -> str:
     """The text with the delimiting tags taken apart, so that none of its own can end the data."""
-    return _DELIMITER.sub(r"(\1)", body)
+    return _DELIMITER.sub("(", body)

@@ -18,8 +18,8 @@ REMOVED_LINK = "[link removed]"
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _LINE_BREAKS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
-# What a chat client may take for a link. A candidate runs to the next white space, bracket, quote or bar.
-_RUN = r"[^\s<>|\"`]"
+# What a chat client may take for a link. A candidate runs to the next white space or angle bracket.
+_RUN = r"[^\s<>]"
 # The counts are bounded so that a megabyte of letters or of dots stays linear.
 _SCHEME = rf"[A-Za-z][A-Za-z0-9+.\-]{{0,30}}://{_RUN}+"
 _OPAQUE = (
@@ -28,10 +28,10 @@ _OPAQUE = (
 _WWW = rf"www\.{_RUN}+"
 _EMAIL = r"(?<![\w.+\-%])[\w.+\-%]+@[\w\-]+(?:\.[\w\-]+)+"
 _BARE = rf"(?:[\w\-]{{1,63}}\.){{1,10}}(?=[^\W\d_]{{2}}|xn--)[\w\-]{{2,63}}(?:(?=[/:?#]){_RUN}*)?"
-_LINK = re.compile(rf"(?P<full>{_SCHEME}|{_OPAQUE}|\b{_WWW})|(?P<email>{_EMAIL})|(?P<bare>{_BARE})", re.IGNORECASE)
+_LINK = re.compile(rf"(?P<full>{_SCHEME}|{_OPAQUE}|{_WWW})|(?P<email>{_EMAIL})|(?P<bare>{_BARE})", re.IGNORECASE)
 _LINK_HINT = re.compile(r"[.:@]")
 _BROADCAST = re.compile(r"[@＠﹫](?:everyone|here|channel)", re.IGNORECASE)
-_TRAILING = ".,;:!?…)]}'’”»*_~"
+_TRAILING = ".,;:!?…)]}'\"’”»*_~`|"
 
 _MARKDOWN_LINK = re.compile(r"\](?=\()")
 _REFERENCE = re.compile(r"^\[([^\]\n]*)\]:", re.MULTILINE)

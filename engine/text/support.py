@@ -33,6 +33,8 @@ _GAIN = 0.14
 _MOST_SOURCES = 4
 #: Messages looked at for one word; a commoner word tells little.
 _MOST_POSTINGS = 400
+#: Messages compared word by word when they cover about the same.
+_MOST_COMPARED = 20
 
 _SENTENCE = re.compile(r"[^.!?\n…。！？؟]+[.!?…。！？؟]*")
 _CLAUSE = re.compile(r"[;:,]\s+|\s+[-–—]\s+|\b(?:but|although|however|though|so|because|since|until|unless|if)\b")
@@ -87,7 +89,7 @@ class SupportIndex:
         flagged = self._flagged(sentence)
         terms = self._terms(sentence)
         mentioned = self._mentioned(sentence)
-        chosen, covered = self._sources(terms, mentioned)
+        chosen, covered = self._sources(terms, mentioned, {stem(fold(word)) for word in words(sentence)})
         total = sum(term.weight for term in terms)
         supported = bool(chosen) and (not total or covered / total >= _COVERED)
         supported = supported and not self._wrong_number(sentence, chosen, terms)
@@ -131,8 +133,11 @@ class SupportIndex:
 
     # What it rests on ----------------------------------------------------------------------------------------------
 
-    def _sources(self, terms: list[_Term], mentioned: set[str]) -> tuple[list[int], float]:
-        """The messages that cover most, greedily, strongest first, and the weight that they cover together."""
+    def _sources(self, terms: list[_Term], mentioned: set[str], said: set[str]) -> tuple[list[int], float]:
+        """The messages that cover most, greedily, strongest first, and the weight that they cover together.
+
+        Of those that cover about the same, the one that shares most words of any kind with what is `said` comes first.
+        """
         left = {term.key: term for term in terms if term.at}
         total = sum(term.weight for term in terms)
         best_so_far: dict[str, float] = defaultdict(float)
@@ -147,7 +152,9 @@ class SupportIndex:
                     gains[at] *= 1.25
                 if chosen and min(abs(at - other) for other in chosen) <= 3:
                     gains[at] *= 1.1
-            best = max(gains, key=lambda at: (gains[at], -at))
+            most = max(gains.values())
+            near = [at for at, gain in gains.items() if gain >= 0.95 * most][:_MOST_COMPARED]
+            best = max(near, key=lambda at: (len(said & self._stems_of(at)), gains[at], -at))
             if best in chosen or gains[best] < max(_GAIN * total, 1e-9):
                 break
             chosen.append(best)
@@ -155,6 +162,9 @@ class SupportIndex:
                 best_so_far[term.key] = max(best_so_far[term.key], term.at.get(best, 0.0))
             left = {key: term for key, term in left.items() if best_so_far[key] < 1.0}
         return chosen, sum(term.weight * best_so_far[term.key] for term in terms)
+
+    def _stems_of(self, at: int) -> set[str]:
+        return {stem(fold(word)) for word in words(self._messages[at].text)}
 
     # What speaks against it ----------------------------------------------------------------------------------------
 

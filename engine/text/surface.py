@@ -91,7 +91,9 @@ class Surface:
             else:
                 pieces.append((self._form(tokens[at], folded[at]), self._space(tokens, at, matches)))
                 at += 1
-        return _capitalised("".join(f" {text}" if spaced else text for text, spaced in pieces).strip())
+        joined = "".join(f" {text}" if spaced else text for text, spaced in pieces).strip()
+        # A copied full stop and the sentence's own; three of them stay an ellipsis.
+        return _capitalised(re.sub(r"(?<!\.)\.\.(?!\.)", ".", joined))
 
     def _longest(self, folded: Sequence[str], at: int) -> tuple[int, int]:
         """Where the conversation has the longest run of the tokens from `at` on, and how long it is."""

@@ -20,9 +20,9 @@ CHAT = ModelInfo("copy-chat", "", "qwen3", encoder_decoder=False, chat=True, con
 
 def copied(prompt: str) -> str:
     """The first sentence of each line that says `Name: text`, or of each line where none does."""
-    found = re.findall(r"^[^:\n]{1,40}: ([^.!?\n]+[.!?]?)", prompt, re.MULTILINE)
-    found = found or re.findall(r"([^.!?\n]+[.!?]?)", prompt)
-    return " ".join(text.strip() + ("" if text.strip()[-1] in ".!?" else ".") for text in found[:4] if text.strip())
+    found = re.findall(r"^[^:\n]{1,40}: (.+?(?:[.!?](?=\s|$)|$))", prompt, re.MULTILINE)
+    found = found or re.findall(r"(.+?(?:[.!?](?=\s|$)|$))", prompt, re.MULTILINE)
+    return " ".join(text.strip() + ("" if text.strip()[-1] in ".!?" else ".") for text in found[:5] if text.strip())
 
 
 class CopyModel:
