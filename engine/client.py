@@ -88,13 +88,11 @@ class HttpClient:
 
         body = wire.encode_request(request)
         client, url = await self._connected()
-        begun = False
         headers = {**_authorisation(self._home), "Content-Type": "application/json"}
         try:
             async with client.stream("POST", f"{url}/v1/summaries", content=body, headers=headers) as answer:
                 if answer.status_code != 200:
                     raise wire.decode_error(await _bounded(answer))
-                begun = True
                 async with contextlib.aclosing(_lines(answer)) as lines:
                     async for line in lines:
                         event = wire.decode_line(line)
@@ -108,7 +106,7 @@ class HttpClient:
         except httpx.TimeoutException as error:
             raise EngineUnavailable("The engine has stopped answering.", _AGAIN) from error
         except httpx.HTTPError as error:
-            raise (_went_away() if begun else _not_running()) from error
+            raise _went_away() from error
 
     async def health(self) -> Health:
         """See :meth:`engine.protocols.EngineClient.health`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -303,8 +304,9 @@ async def test_an_engine_that_dies_in_the_middle_is_a_clear_sentence(home: Home,
 
 async def test_something_else_on_the_port_is_not_taken_for_an_engine(home: Home) -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
         writer.close()
 
     async with await asyncio.start_server(other, "127.0.0.1", 0) as server:
