@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import ValidationError, field_validator
+from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.errors import SettingsError
 
 #: Values that examples and tutorials carry; taken for a real one they fail late and confusingly.
-_PLACEHOLDER = re.compile(r"changeme|change-me|replace[-_]?me|your[-_ ]|<[^>]*>|xxx+|placeholder|todo", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|replace[-_ ]?me|your[-_ ][\w -]*|<[^>]*>|xxx+|placeholder|todo", re.IGNORECASE
+)
 
 
 def env_file() -> Path | None:
@@ -40,9 +42,15 @@ class ProjectSettings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_placeholders(cls, value: Any) -> Any:
-        """A placeholder is refused at start, whatever the setting."""
-        if isinstance(value, str) and _PLACEHOLDER.search(value):
+    def _refuse_placeholders(cls, value: Any, info: ValidationInfo) -> Any:
+        """A placeholder is refused at start: anywhere in a secret, and as the whole of any other value.
+
+        A directory may well be called ``todo``; a token that says ``your-token`` somewhere is no token.
+        """
+        field = cls.model_fields[str(info.field_name)]
+        secret = SecretStr in (field.annotation, *get_args(field.annotation))
+        match = _PLACEHOLDER.search if secret else _PLACEHOLDER.fullmatch
+        if isinstance(value, str) and match(value.strip()):
             raise ValueError("is still a placeholder")
         return value
 

@@ -12,7 +12,7 @@ sentences (:class:`StorageError`). It knows nothing of what the tables mean.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -23,6 +23,7 @@ from storage.failures import told
 from storage.home import Home
 from storage.schema import MIGRATIONS, refuse, state_of
 from storage.settings import StorageSettings
+from storage.turn import turn_to_write
 
 
 class Database:
@@ -34,8 +35,9 @@ class Database:
         kind: ``sqlite`` or ``postgresql``.
     """
 
-    def __init__(self, engine: Engine, home: Home, where: str) -> None:
+    def __init__(self, engine: Engine, home: Home, where: str, wait_s: float) -> None:
         self.home = home
+        self._wait_s = wait_s
         self.where = where
         self.kind = engine.dialect.name
         self._engine = engine
@@ -53,7 +55,7 @@ class Database:
         home = Home.create(settings)
         where = connections.where(settings)
         engine = connections.make_engine(settings, home)
-        database = cls(engine, home, where)
+        database = cls(engine, home, where, settings.database_wait_seconds)
         try:
             with told(where):
                 with connections.for_reading(engine).begin() as connection:
@@ -92,10 +94,15 @@ class Database:
         Raises:
             StorageError: the database cannot be used or written, as a sentence; nothing was stored.
         """
-        with told(self.where), Session(self._writing, expire_on_commit=False) as session:
+        with told(self.where), self._turn(), Session(self._writing, expire_on_commit=False) as session:
             session.connection()
             yield session
             session.commit()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        if self.kind != "sqlite":
+            return nullcontext()
+        return turn_to_write(self.home.root, self._wait_s, self.where)
 
     def check(self) -> str:
         """An empty string when the database is whole, otherwise what is wrong with it, in its own words."""

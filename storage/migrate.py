@@ -25,6 +25,7 @@ from storage.failures import busy, meaning, told
 from storage.home import Home
 from storage.schema import MIGRATIONS, refuse, revision_of, revisions, state_of
 from storage.settings import StorageSettings
+from storage.turn import turn_to_write
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -177,6 +178,8 @@ def _current(settings: StorageSettings, home: Home, migrations: Path) -> str | N
 def schema_lock(settings: StorageSettings) -> Iterator[None]:
     """The machine-wide lock under which an SQLite schema is made, upgraded or replaced; free when its holder dies.
 
+    No other process writes meanwhile.
+
     Raises:
         StorageError: another process holds it for longer than ``DATABASE_WAIT_SECONDS``.
     """
@@ -184,7 +187,10 @@ def schema_lock(settings: StorageSettings) -> Iterator[None]:
 
     home = Home.create(settings)
     try:
-        with FileLock(home.schema_lock, timeout=settings.database_wait_seconds, mode=0o600):
+        with (
+            FileLock(home.schema_lock, timeout=settings.database_wait_seconds, mode=0o600),
+            turn_to_write(home.root, settings.database_wait_seconds, connections.where(settings)),
+        ):
             yield
     except Timeout as error:
         raise StorageError(

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -22,13 +22,13 @@ from sqlalchemy import func, select
 from sqlmodel import Session
 
 from storage.backup import DATABASE, FORMAT, MANIFEST, FileEntry, Manifest, copy_rows, copy_to_file, digest
-from storage.connection import choose_journal, engine_of_file, make_engine, where
+from storage.connection import choose_journal, engine_of_file, for_reading, make_engine, where
 from storage.database import Database
 from storage.errors import RedraftError, SchemaError, StorageError
 from storage.failures import told
 from storage.home import Home
 from storage.migrate import copy_database, copy_file, migrate_file, schema_lock, upgrade
-from storage.schema import revisions
+from storage.schema import revisions, state_of
 from storage.settings import StorageSettings
 from storage.tables import Base
 
@@ -64,7 +64,7 @@ def restore(settings: StorageSettings, directory: Path, *, force: bool = False) 
         staged = Path(temp)
         _stage(directory, manifest, staged)
         migrate_file(staged / DATABASE)
-        with _placed_adapters(staged, home, manifest), schema_lock(settings):
+        with _placed_adapters(staged, home, manifest), _alone(settings):
             if not force and not _is_empty(settings, home):
                 raise _holds_something(settings)
             replace = _replace_sqlite if settings.postgresql_url is None else _replace_postgresql
@@ -147,20 +147,21 @@ def _is_empty(settings: StorageSettings, home: Home) -> bool:
     """Whether the configured database holds nothing that a restore would replace; a schema alone is nothing."""
     if settings.postgresql_url is None and not (home.database.exists() and home.database.stat().st_size):
         return True
+    engine = make_engine(settings, home)
     try:
-        database = Database.open(settings)
-    except SchemaError:
-        return False
-    except StorageError:
-        if settings.postgresql_url is None:
-            return False
-        raise
-    try:
-        with database.read() as session:
+        with told(where(settings)), for_reading(engine).begin() as connection:
+            state = state_of(connection)
+            if state != "current":
+                return state == "empty"
             tables = Base.metadata.sorted_tables
-            return not any(session.scalar(select(func.count()).select_from(table)) for table in tables)
+            return not any(connection.scalar(select(func.count()).select_from(table)) for table in tables)
+    except StorageError:
+        if settings.postgresql_url is not None:
+            raise
+        # A file that SQLite cannot read may be all that is left of somebody's data.
+        return False
     finally:
-        database.close()
+        engine.dispose()
 
 
 @contextmanager
@@ -181,6 +182,11 @@ def _placed_adapters(staged: Path, home: Home, manifest: Manifest) -> Iterator[N
         for target in placed:
             shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _alone(settings: StorageSettings) -> AbstractContextManager[None]:
+    """The lock under which a database is replaced; PostgreSQL's transaction needs none besides."""
+    return schema_lock(settings) if settings.postgresql_url is None else nullcontext()
 
 
 def _replace_sqlite(settings: StorageSettings, home: Home, source: Path) -> Path | None:

@@ -1,0 +1,77 @@
+"""Writers take turns: bounded, in an order that starves nobody, free when a holder dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage.errors import StorageError
+from storage.turn import turn_to_write
+
+
+def test_a_turn_that_does_not_come_is_told_in_time(tmp_path: Path) -> None:
+    with (
+        turn_to_write(tmp_path, 5, "the database"),
+        pytest.raises(StorageError, match="The database is being written by another process for too long"),
+        turn_to_write(tmp_path, 0.1, "the database"),
+    ):
+        pass
+    with turn_to_write(tmp_path, 0.1, "the database"):
+        pass
+
+
+def test_whoever_has_just_written_comes_after_the_one_who_waits(tmp_path: Path) -> None:
+    """One thread takes turn after turn without a pause; another asks once, and has to wait for one turn only."""
+    turns, asked, got = [], threading.Event(), threading.Event()
+    running = threading.Event()
+
+    def greedy() -> None:
+        while not got.is_set() and len(turns) < 2_000:
+            with turn_to_write(tmp_path, 10, "the database"):
+                turns.append(asked.is_set())
+                running.set()
+
+    def modest() -> None:
+        assert running.wait(10)
+        asked.set()
+        with turn_to_write(tmp_path, 10, "the database"):
+            got.set()
+
+    threads = [threading.Thread(target=greedy), threading.Thread(target=modest)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert got.is_set()
+    # The greedy one may have taken turns between the question and the first look; not hundreds of them.
+    assert sum(turns) < 500
+
+
+def test_a_turn_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from storage.turn import turn_to_write\n"
+        "with turn_to_write(Path(sys.argv[1]), 5, 'x'): print('held', flush=True); sys.stdin.read()"
+    )
+    root = Path(__file__).resolve().parents[2]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(StorageError), turn_to_write(tmp_path, 0.05, "the database"):
+        pass
+    holder.kill()
+    holder.communicate(timeout=10)
+    with turn_to_write(tmp_path, 1, "the database"):
+        pass
+
+
+def test_lock_files_that_cannot_be_made_are_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match="The database cannot be opened"),
+        turn_to_write(tmp_path / "missing", 1, "the database"),
+    ):
+        pass
