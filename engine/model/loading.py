@@ -1,7 +1,8 @@
 """From settings to a loaded model: found, checked, sized, quantised, and expanded where that is faster.
 
 The one door of ``engine.model``: :func:`load`. Everything that can be refused is refused before weights are read, in
-one sentence. A loaded model stays on its device for good.
+one sentence. A loaded model stays on its device for good. Importing this file does not import torch; calling ``load``
+does, after saying how its threads are to wait.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from engine.model import expansion, hardware
+from engine.model import hardware
 from engine.model.checkpoint import Checkpoint, Representation, check_family, read_checkpoint
-from engine.model.generation import LoadedModel
 from engine.model.resolve import Resolved, Tell, refuse_too_big, resolve
 from engine.model.tokens import Tokens
 from engine.requests import ModelInfo
 from engine.settings import EngineSettings
 from storage.errors import ModelError
+
+if TYPE_CHECKING:
+    from engine.model.generation import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,12 @@ def load(settings: EngineSettings, progress: Tell | None = None, *, pins: Path |
     Raises:
         ModelError: missing, unreachable, gated, unsafe, of an unknown family, damaged, or too big; in one sentence.
     """
+    hardware.let_idle_threads_sleep()
+    import torch
+
+    from engine.model import expansion
+    from engine.model.generation import LoadedModel
+
     tell = progress or (lambda _: None)
     machine = hardware.probe_hardware(settings.engine_device)
     found = resolve(settings, pins=pins, tell=tell)
@@ -73,6 +80,8 @@ def load(settings: EngineSettings, progress: Tell | None = None, *, pins: Path |
 
 def _choose(settings: EngineSettings, machine: hardware.Hardware, checkpoint: Checkpoint) -> Representation:
     """The representation by settings and memory; refuses what does not fit."""
+    from engine.model import expansion
+
     item = machine.dtype.itemsize
     free = machine.free_bytes
     representation: Representation = "full" if settings.engine_quantization == "none" else "nf4"
@@ -196,6 +205,8 @@ def _quiet_libraries() -> Iterator[None]:
 @contextlib.contextmanager
 def _as_model_error(name: str) -> Iterator[None]:
     """Whatever the libraries raise on a bad checkpoint, as one sentence; the log has the rest."""
+    import torch
+
     try:
         yield
     except ModelError:

@@ -48,20 +48,39 @@ class Resolved:
     path: Path
 
 
+class NotFetched(ModelError):
+    """A model that the Hub has and this machine has not; raised only where fetching was not wanted.
+
+    Args:
+        name: the Hub id.
+        revision: the commit that would be fetched.
+    """
+
+    def __init__(self, name: str, revision: str) -> None:
+        super().__init__(
+            f"The model {name} is not on this machine yet.", "It is fetched when the engine first starts, once."
+        )
+        self.revision = revision
+
+
 def starter_directory() -> Path:
     """Where the model that ships with Redraft lies."""
     return Path(__file__).resolve().parent.parent / "starter" / "weights"
 
 
-def resolve(settings: EngineSettings, *, pins: Path | None = None, tell: Tell | None = None) -> Resolved:
+def resolve(
+    settings: EngineSettings, *, pins: Path | None = None, tell: Tell | None = None, fetch: bool = True
+) -> Resolved:
     """Find the model that the settings name, fetching it where need be.
 
     Args:
         settings: ``engine_model`` and ``engine_revision``.
         pins: JSON file that remembers the commit a Hub id was first resolved to; None remembers nothing.
         tell: hears one sentence per step that takes time.
+        fetch: fetch what is missing; otherwise only look.
 
     Raises:
+        NotFetched: it would have to be fetched, and ``fetch`` is False.
         ModelError: there is no such model, it may not be read, the Hub cannot be reached, or the disk is too full.
     """
     wanted = settings.engine_model.strip()
@@ -81,10 +100,10 @@ def resolve(settings: EngineSettings, *, pins: Path | None = None, tell: Tell | 
         raise ModelError(
             f"The model directory {wanted} {reason}.", "Point ENGINE_MODEL to the directory that holds config.json."
         )
-    return _from_hub(wanted, settings.engine_revision.strip(), pins, tell or (lambda _: None))
+    return _from_hub(wanted, settings.engine_revision.strip(), pins, tell or (lambda _: None), fetch)
 
 
-def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell) -> Resolved:
+def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell, fetch: bool) -> Resolved:
     """One commit of a Hub repository in the local cache, fetched if it is not there."""
     import huggingface_hub
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -95,7 +114,10 @@ def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell) -> Resolved
         if not _COMMIT.fullmatch(revision):
             tell(f"Looking up {name}.")
             revision = huggingface_hub.HfApi().resolve_revision(name, revision=revision or None).resolved
-        path = _cached(name, revision) or _fetch(name, revision, tell)
+        path = _cached(name, revision)
+        if path is None and not fetch:
+            raise NotFetched(name, revision)
+        path = path or _fetch(name, revision, tell)
     if not wanted and pins is not None:
         _pin(pins, name, revision)
     return Resolved(name, revision, path)
