@@ -100,25 +100,30 @@ def _model_libraries() -> Iterator[Finding]:
             yield Finding("GPU", "ok", size)
     else:
         yield Finding("GPU", "ok", "none that CUDA sees; the model runs on the CPU")
-    yield _model(max((gpu.free_bytes for gpu in found.gpus), default=0))
+    yield _model(on_gpu=bool(found.gpus))
 
 
-def _model(gpu_bytes: int) -> Finding:
-    from engine.model.resolve import resolve
+def _model(*, on_gpu: bool) -> Finding:
+    from engine.model.checkpoint import check_family, read_checkpoint
+    from engine.model.resolve import NotFetched, resolve
     from engine.settings import EngineSettings
+    from storage.home import Home
 
     try:
         settings = EngineSettings.load()
-        resolved = resolve(settings)
+        resolved = resolve(settings, pins=Home.at(StorageSettings.load()).root / "models.json", fetch=False)
+        check_family(read_checkpoint(resolved.path, resolved.name))
+    except NotFetched as error:
+        return Finding("Model", "warn", error.message, error.hint)
     except RedraftError as error:
         return Finding("Model", "fail", error.message, error.hint)
-    label = settings.engine_model + (f"@{resolved.revision[:12]}" if resolved.revision else "")
-    if resolved.revision and not settings.engine_revision:
-        fix = f"Set ENGINE_REVISION={resolved.revision}, so that it cannot change under you."
-        return Finding("Model", "warn", f"{label}, not pinned to a revision", fix)
     if settings.engine_model == "starter":
         return Finding("Model", "ok", "the starter model, a demonstration; `redraft init` chooses a real one")
-    return Finding("Model", "ok", label + (", on the GPU" if gpu_bytes else ", on the CPU"))
+    label = settings.engine_model + (f"@{resolved.revision[:12]}" if resolved.revision else "")
+    if resolved.revision and not settings.engine_revision:
+        fix = f"Set ENGINE_REVISION={resolved.revision}, so that every machine takes the same one."
+        return Finding("Model", "warn", f"{label}, pinned on this machine only", fix)
+    return Finding("Model", "ok", f"{label}, on the {'GPU' if on_gpu else 'CPU'}")
 
 
 def _settings() -> Finding:

@@ -23,6 +23,16 @@ def test_placeholder_is_refused_by_name_without_showing_it(value: str, monkeypat
     assert value not in str(refused.value)
 
 
+def test_placeholder_for_a_plain_setting_is_refused_and_a_directory_of_that_name_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_MODEL", "<model>")
+    with pytest.raises(SettingsError, match="ENGINE_MODEL"):
+        EngineSettings.load()
+    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path / "todo" / "your-team"))
+    assert StorageSettings.load().home == tmp_path / "todo" / "your-team"
+
+
 def test_malformed_value_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_PORT", "eighty")
     with pytest.raises(SettingsError, match="ENGINE_PORT"):

@@ -110,14 +110,20 @@ def _describe_machine(found: Probe, memory: int) -> list[str]:
 
 
 def _check_model(name: str) -> dict[str, str]:
-    """Resolve a model as the engine would, without loading it, and pin what the Hub has now."""
-    from engine.model.resolve import resolve
+    """Look a model up as the engine would, without loading or fetching it, and pin what the Hub has now."""
+    from engine.model.checkpoint import check_family, read_checkpoint
+    from engine.model.resolve import NotFetched, resolve
     from engine.settings import EngineSettings
 
     directory = Path(name).expanduser()
     if directory.is_dir():
         name = str(directory.resolve())
-    resolved = resolve(EngineSettings.load(engine_model=name, engine_revision=""))
+    try:
+        resolved = resolve(EngineSettings.load(engine_model=name, engine_revision=""), fetch=False)
+    except NotFetched as found:
+        typer.echo(f"  {name}: found, pinned to revision {found.revision[:12]}; fetched when the engine first starts.")
+        return {"ENGINE_MODEL": name, "ENGINE_REVISION": found.revision}
+    check_family(read_checkpoint(resolved.path, resolved.name))
     typer.echo(f"  {name}: found" + (f", pinned to revision {resolved.revision[:12]}." if resolved.revision else "."))
     return {"ENGINE_MODEL": name, "ENGINE_REVISION": resolved.revision}
 

@@ -44,10 +44,15 @@ def register(app: typer.Typer) -> None:
 
 def run_upgrade(*, json_: bool) -> None:
     """Upgrade and say what was done."""
-    from storage.migrate import upgrade
+    from storage.schema import nothing_to_upgrade
     from storage.settings import StorageSettings
 
-    done = upgrade(StorageSettings.load())
+    settings = StorageSettings.load()
+    done = nothing_to_upgrade(settings)
+    if done is None:
+        from storage.migrate import upgrade
+
+        done = upgrade(settings)
     if json_:
         from admin.report import print_json
 
