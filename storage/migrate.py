@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from storage import connection as connections
 from storage.errors import RedraftError, StorageError
 from storage.failures import busy, meaning, told
 from storage.home import Home
-from storage.schema import MIGRATIONS, refuse, revision_of, revisions, state_of
+from storage.schema import MIGRATIONS, Upgrade, refuse, revision_of, revisions, state_of
 from storage.settings import StorageSettings
 from storage.turn import turn_to_write
 
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
 #: Any number of our own; PostgreSQL's advisory locks are named by one.
 _ADVISORY_LOCK = 7_236_451_908
 _COPIES_KEPT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """What an upgrade did: the revision before (None: there was no schema) and after, and the copy made, if any."""
-
-    before: str | None
-    after: str
-    copy: Path | None
 
 
 def create(settings: StorageSettings, *, migrations: Path = MIGRATIONS, revision: str = "head") -> None:

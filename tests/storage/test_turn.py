@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -25,30 +26,33 @@ def test_a_turn_that_does_not_come_is_told_in_time(tmp_path: Path) -> None:
 
 
 def test_whoever_has_just_written_comes_after_the_one_who_waits(tmp_path: Path) -> None:
-    """One thread takes turn after turn without a pause; another asks once, and has to wait for one turn only."""
-    turns, asked, got = [], threading.Event(), threading.Event()
-    running = threading.Event()
+    order: list[str] = []
 
-    def greedy() -> None:
-        while not got.is_set() and len(turns) < 2_000:
-            with turn_to_write(tmp_path, 10, "the database"):
-                turns.append(asked.is_set())
-                running.set()
+    def wait_and_write() -> None:
+        with turn_to_write(tmp_path, 20, "the database"):
+            order.append("who waited")
 
-    def modest() -> None:
-        assert running.wait(10)
-        asked.set()
-        with turn_to_write(tmp_path, 10, "the database"):
-            got.set()
+    waiting = threading.Thread(target=wait_and_write)
+    with turn_to_write(tmp_path, 20, "the database"):
+        waiting.start()
+        _until_somebody_is_next(tmp_path)
+    with turn_to_write(tmp_path, 20, "the database"):
+        order.append("who had just written")
+    waiting.join(20)
+    assert order == ["who waited", "who had just written"]
 
-    threads = [threading.Thread(target=greedy), threading.Thread(target=modest)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert got.is_set()
-    # The greedy one may have taken turns between the question and the first look; not hundreds of them.
-    assert sum(turns) < 500
+
+def _until_somebody_is_next(home: Path) -> None:
+    looked = threading.Event()
+    with (home / "write-next.lock").open() as file:
+        for _ in range(2_000):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            fcntl.flock(file, fcntl.LOCK_UN)
+            looked.wait(0.005)
+    raise AssertionError("nobody queued for the next turn")
 
 
 def test_a_turn_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
