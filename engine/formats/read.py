@@ -71,6 +71,7 @@ def read_bytes(
         raise InputError(f"There is no format {shown(format)}.", _CHOICES)
     text = decode(data, name)
     del data  # as large as the text, and not needed beside it
+    told = format is not None
     if format == "text":
         value = None
     elif format == "samsum":
@@ -89,7 +90,7 @@ def read_bytes(
         case "samsum":
             return rows.read(value, name, row=row)
         case _:
-            return plain.read(text, name)
+            return plain.read(text, name, told=told)
 
 
 def _detect(text: str, name: str) -> tuple[Format, Any]:

@@ -32,7 +32,7 @@ _SPEAKER = re.compile(
     r"(?::(?=[ \t]|$|[^\x00-\x7f])|：)[ \t]?(?P<text>.*)$"
 )
 _FENCE = re.compile(r"\s*(?:```|~~~)")
-_NO_NAME = re.compile(r"[?!;=<>\"“”*]|//|\w{5,}\.\s|^[-–—•.)/>`]")
+_NO_NAME = re.compile(r"[?!;=<>\"“”*]|//|\w{5,}\.\s|\([^)]*$|\$|^#(?:\s|$)|^[-–—•.)/>`]")
 # Possible in a name (`Cox, Charlie`, `MATT - TRAVIS`, nicknames such as `xabbu|`), but likelier in a sentence or code.
 _ODD = re.compile(r"[,|{}\[\]\\^`]|\s[-–—]\s")
 # What stands behind a name in brackets (`Ana Ruiz (Minister of Families, Children and Social Development)`).
@@ -59,11 +59,13 @@ class Turn:
     time: datetime | None = None
 
 
-def read(text: str, name: str) -> Conversation:
+def read(text: str, name: str, *, told: bool = False) -> Conversation:
     """The conversation in a plain text; ``name`` is the file's, for the title and for errors.
 
+    Where nobody ``told`` that it is one, a text with colons here and there (a program, a manual) is not taken for it.
+
     Raises:
-        InputError: no line says who speaks, or nobody says anything.
+        InputError: no line says who speaks, too few do, or nobody says anything.
     """
     header, turns = parse_turns(text)
     if not turns:
@@ -71,7 +73,19 @@ def read(text: str, name: str) -> Conversation:
             f"No line of {shown(name)} says who speaks.",
             "Write each message as `Name: text`, or name another format with --format (slack, discord, samsum).",
         )
+    if not told and _is_prose(text, header, turns):
+        raise InputError(
+            f"Too few lines of {shown(name)} say who speaks for it to be a conversation.",
+            "Write each message as `Name: text`; if it is one all the same, say so with --format text.",
+        )
     return build(header, turns, name=name, title=name)
+
+
+def _is_prose(text: str, header: str, turns: list[Turn]) -> bool:
+    """Whether most of a text stands above its first speaker, or a turn has more than twenty lines on average."""
+    lines = sum(1 for line in text.splitlines() if line.strip())
+    above = sum(1 for line in header.splitlines() if line.strip())
+    return (above > 5 and above * 2 > lines) or (lines > 40 and len(turns) * 20 < lines)
 
 
 def build(header: str, turns: list[Turn], *, name: str, title: str) -> Conversation:

@@ -108,6 +108,9 @@ def test_names_of_all_kinds_are_speakers(line: str, author: str, text: str) -> N
         "C:\\temp: gone",
         "std::vector<int>: ok",
         "key=value: x",
+        "def read(value: str) -> int: ...",
+        "# comment: x",
+        "$(STAMP): Makefile",
         "  Bo: indented",
         "- Bo: in a list",
         "> Bo: quoted",
@@ -177,6 +180,15 @@ def test_what_stands_above_the_first_speaker_is_kept_apart() -> None:
 def test_text_without_a_speaker_is_refused(text: str) -> None:
     refused(lambda: read_text(text))
     assert "says who speaks" in refused(lambda: read_text(text, format="text")).message
+
+
+def test_a_document_with_colons_here_and_there_is_no_conversation_unless_told() -> None:
+    prose = "\n".join(f"This is line {number} of a manual." for number in range(50))
+    document = f"{prose}\nExample: one\nSee also: two\n"
+    assert "say who speaks" in refused(lambda: read_text(document)).message
+    long = f"Ana: look at this log\n{prose}\nBo: thanks"
+    assert "say who speaks" in refused(lambda: read_text(long)).message
+    assert [author for author, _ in turns(read_text(long, format="text"))] == ["Ana", "Bo"]
 
 
 def test_the_id_comes_from_what_is_said_and_not_from_the_file() -> None:
