@@ -84,6 +84,8 @@ def _of_postgresql(state: str, where: str) -> StorageError | None:
         return StorageError(f"{_capital(where)} is read-only.", "Connect to the server's primary.")
     if state in ("42501", "28000", "28P01"):
         return StorageError(f"{_capital(where)} refuses this user.", "Correct the user in DATABASE_URL or its rights.")
+    if state == "54000":
+        return StorageError(f"{_capital(where)} cannot hold an id or a name this long; nothing was stored.")
     if state == "3D000":
         return StorageError(f"{_capital(where)} does not exist.", "Create it, or correct DATABASE_URL.")
     if state.startswith(("08", "57P")) or state == "53300":

@@ -13,6 +13,7 @@ from engine.records import load_conversation, load_summary, store_conversation, 
 from engine.requests import SummarySentence
 from storage import queries
 from storage.database import Database
+from storage.errors import StorageError
 from storage.tables import FeedbackRow
 from tests.storage import samples
 
@@ -134,3 +135,16 @@ def test_a_second_thumb_of_the_same_person_replaces_the_first(database: Database
     assert found == {"U1": ("down", "misses the cause"), "U2": ("up", "")}
     with pytest.raises(exc.IntegrityError):
         give("sideways", "U3")
+
+
+def test_an_id_of_any_length_is_stored_or_told_in_a_sentence(database: Database) -> None:
+    identity = "".join(map(str, range(100_000)))
+    odd = samples.with_messages(samples.conversation(), Message("1", "Ana", "hello", author_id=identity))
+    try:
+        with database.write() as session:
+            store_conversation(session, odd, now=samples.NOW)
+    except StorageError as error:
+        assert "cannot hold an id or a name this long" in error.message
+    with database.read() as session:
+        stored = queries.counts(session=session)["conversations"]
+        assert load_conversation(session, odd.id) == (odd if stored else None)

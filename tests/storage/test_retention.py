@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+import pytest
+
 from engine.records import load_summary, store_summary
-from storage import queries
+from storage import queries, retention
 from storage.database import Database
 from storage.retention import enforce, enforce_slot
 from storage.settings import StorageSettings
-from storage.tables import FeedbackRow
+from storage.tables import ConversationRow, FeedbackRow
 from tests.storage import samples
 
 DAY = timedelta(days=1)
@@ -45,8 +47,6 @@ def test_more_old_conversations_than_one_transaction_takes_all_go(
     database: Database, settings: StorageSettings
 ) -> None:
     then = samples.NOW - 31 * DAY
-    from storage.tables import ConversationRow
-
     with database.write() as session:
         session.add_all(
             ConversationRow(id=f"c{number}", platform="file", first_read_at=then, read_at=then) for number in range(450)
@@ -54,13 +54,23 @@ def test_more_old_conversations_than_one_transaction_takes_all_go(
     assert enforce(database, settings, samples.NOW).conversations == 450
 
 
-def test_the_daily_job_runs_once_a_date(database: Database, settings: StorageSettings) -> None:
+def test_the_daily_job_runs_once_a_slot(database: Database, settings: StorageSettings) -> None:
     summarised(database, "old", 31)
-    assert enforce_slot(database, settings, slot="2026-05-04", now=samples.NOW) is not None
+    assert enforce_slot(database, settings, slot="2026-03-29", now=samples.NOW) is not None
     summarised(database, "older", 40)
-    assert enforce_slot(database, settings, slot="2026-05-04", now=samples.NOW + timedelta(hours=11)) is None
-    next_day = enforce_slot(database, settings, slot="2026-05-05", now=samples.NOW + timedelta(hours=12))
+    assert enforce_slot(database, settings, slot="2026-03-29", now=samples.NOW + DAY / 2) is None
+    next_day = enforce_slot(database, settings, slot="2026-03-30", now=samples.NOW + DAY)
     assert next_day is not None and next_day.conversations == 1
+
+
+def test_a_job_that_fails_on_the_way_is_done_again(
+    database: Database, settings: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summarised(database, "old", 31)
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr(retention, "_delete_copies", lambda *_: (_ for _ in ()).throw(RuntimeError))
+        enforce_slot(database, settings, slot="2026-03-29", now=samples.NOW)
+    assert enforce_slot(database, settings, slot="2026-03-29", now=samples.NOW) is not None
 
 
 def test_old_copies_of_the_database_go_too(database: Database, settings: StorageSettings) -> None:
