@@ -8,13 +8,13 @@ from types import NoneType
 import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
-from storage.settings import StorageSettings
 from typer.testing import CliRunner
 
 from admin.cli import build_app
 from bot.settings import BotSettings
 from engine.settings import EngineSettings
 from storage.config import ProjectSettings
+from storage.settings import StorageSettings
 
 #: In the order of a newcomer's questions: which model, where is the data, which chats.
 CLASSES: tuple[type[ProjectSettings], ...] = (EngineSettings, StorageSettings, BotSettings)
