@@ -56,6 +56,16 @@ def prepare(data: Path, work: Path) -> tuple[BartForConditionalGeneration, Corpu
     return model, corpus
 
 
+def last(work: Path, average: int) -> dict[str, torch.Tensor]:
+    """The weights of the last stage begun; with `average`, the mean of its last so many snapshots."""
+    begun = [stage.name for stage in stages.STAGES if (work / f"{stage.name}.pt").exists()]
+    if average:
+        snapshots = sorted(work.glob(f"{begun[-1]}-[0-9]*.pt"), key=lambda p: int(p.stem.rsplit("-", 1)[1]))
+        return export.averaged([torch.load(p, weights_only=True) for p in snapshots[-average:]])
+    state: dict[str, torch.Tensor] = torch.load(work / f"{begun[-1]}.pt", weights_only=True)["model"]
+    return state
+
+
 class Watch:
     """Copy accuracy on conversations that no stage sees, and a few reports of them to read."""
 
@@ -108,13 +118,27 @@ def main() -> None:
     parser.add_argument("--stage", choices=[s.name for s in stages.STAGES], help="run this stage only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rank", type=int, default=0, help="this process, of --processes that run side by side")
+    parser.add_argument("--processes", type=int, default=1, help="each takes batches of its own")
     parser.add_argument("--export", type=Path, default=export.WEIGHTS, help="where the weights go")
     parser.add_argument("--export-only", action="store_true", help="export the last checkpoint as it is")
+    parser.add_argument("--average", type=int, default=0, help="export the mean of so many last snapshots")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     torch.set_num_threads(arguments.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.export_only:
+        kept = json.loads((arguments.work / "vocabulary.json").read_text())
+        model = BartForConditionalGeneration(architecture.configuration(len(kept) + 1))
+        model.load_state_dict(last(arguments.work, arguments.average))
+        export.export(model, vocabulary.build(kept), arguments.export)
+        return
+    if arguments.processes > 1:
+        meeting = arguments.work.resolve() / "rendezvous"
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=arguments.rank, world_size=arguments.processes
+        )
     model, corpus = prepare(arguments.data, arguments.work)
     for stage in stages.STAGES:
         checkpoint = arguments.work / f"{stage.name}.pt"
@@ -124,8 +148,6 @@ def main() -> None:
             if state["step"] >= stage.steps:
                 continue
         elif arguments.stage and stage.name != arguments.stage:
-            continue
-        if arguments.export_only:
             continue
         model.to(device)
         watch = Watch(arguments.data, corpus, arguments.work, device)
@@ -142,6 +164,10 @@ def main() -> None:
             break
         if stage.name == arguments.stage:
             break
+    if arguments.rank:
+        return
+    if arguments.average:
+        model.load_state_dict(last(arguments.work, arguments.average))
     export.export(model.cpu(), corpus.tokenizer, arguments.export)
 
 

@@ -59,6 +59,8 @@ def export(model: BartForConditionalGeneration, tokenizer: BertTokenizerFast, ta
     config = json.loads((partial / "config.json").read_text())
     config.pop("_name_or_path", None)
     (partial / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    for path in partial.iterdir():
+        path.chmod(0o644)
     old = target.with_name(target.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():

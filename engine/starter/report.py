@@ -12,9 +12,11 @@ import re
 
 from engine.starter.text import Conversation, Turn, content, sentences, words
 
+# Words that open a message and carry nothing; those that could change its meaning only before a comma or stop.
 _GREETING = re.compile(
-    r"^(?:(?:hi|hello|hey|ok|okay|well|so|um|uh|oh|yeah|yes|no|and|but|thanks|thank you|right|alright|ah|hmm|anyway|"
-    r"good (?:morning|afternoon|evening)|sorry|sure|great|cool|there|everyone|all|guys|folks)\b[\s,.!:;-]*)+",
+    r"^(?:(?:hi|hello|hey|ok|okay|well|so|um|uh|oh|yeah|yes|yep|and|but|ah|hmm)\b[\s,.!:;-]*"
+    r"|(?:no|right|alright|sure|great|cool|thanks|thank you|sorry|anyway|there|everyone|all|guys|folks|"
+    r"good (?:morning|afternoon|evening))[,.!]+\s*)+",
     re.IGNORECASE,
 )
 _SIGNATURE = re.compile(r"[\s.]+[\^/*~-]\s?[A-Z][A-Za-z]{1,2}$")
@@ -26,12 +28,12 @@ _ADDRESS = re.compile(r"@\w+\s*|^(?:\[[^\]]{1,120}\]\s*|(?:[A-Z][\w'-]+ )?[^\s:,
 _PERSON: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), new)
     for pattern, new in (
-        (r"\bI'?m\b", "they are"),
+        (r"\bI['’]?m\b", "they are"),
         (r"\bI am\b", "they are"),
         (r"\bI was\b", "they were"),
-        (r"\bI'?ve\b", "they have"),
-        (r"\bI'll\b", "they will"),
-        (r"\bI'd\b", "they would"),
+        (r"\bI['’]?ve\b", "they have"),
+        (r"\bI['’]ll\b", "they will"),
+        (r"\bI['’]d\b", "they would"),
         (r"\bI\b", "they"),
         (r"\bmyself\b", "themselves"),
         (r"\bmy\b", "their"),
@@ -39,14 +41,15 @@ _PERSON: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bme\b", "them"),
     )
 )
+_REPORTS = re.compile(r"(?<=\.) (?=\S+(?: \S+)? (?:also )?(?:says|asks)\b)")
 _CLOSED = re.compile(
-    r"^(can|could|would|will|should|is|are|was|were|has|have|does|do|did) "
+    r"^(can|could|would|will|should|is|are|was|were|has|have|do) "
     r"(anyone|anybody|someone|somebody|there|it|this|that|they|you|we|he|she) (.+)$",
     re.IGNORECASE,
 )
 _HOW = re.compile(r"^how (?:do|can|could|should|would|to) (?:they|you|we|one|i)? ?(.+)$", re.IGNORECASE)
 _OPEN = re.compile(r"^(?:what|why|when|where|which|who|how)\b", re.IGNORECASE)
-_SUBJECT = re.compile(r"^(?:they|the|it|this|that|there|we|he|she|a|an|their|these|those|you)\b", re.IGNORECASE)
+_SUBJECT = re.compile(r"^(?:they|the|it|this|there|we|he|she|a|an|their|these|those|you)\b", re.IGNORECASE)
 
 
 def told(who: str, sentence: str, *, again: bool = False) -> str:
@@ -69,7 +72,7 @@ def told(who: str, sentence: str, *, again: bool = False) -> str:
     closed = _CLOSED.match(said)
     if closed:
         verb, subject, rest = closed.groups()
-        verb = "" if verb.lower() in ("do", "does", "did") else verb + " "
+        verb = "" if verb.lower() == "do" else verb + " "
         return f"{who} asks if {subject} {verb}{rest}."
     how = _HOW.match(said)
     if how:
@@ -111,7 +114,7 @@ def pseudo_summary(
         if wanted:
             score += 3.0 * len(wanted & stems)
         elif not chosen and index <= 2:
-            score += 2.0 - 0.4 * index
+            score += 2.0 - 0.8 * index
         if any(c[0] == index for c in chosen):
             score -= 0.3
         if _COURTESY.search(sentence):
@@ -133,6 +136,38 @@ def pseudo_summary(
         reports.append(told(who, sentence, again=who == before))
         before = who
     return " ".join(r for r in reports if r), [c[0] for c in chosen]
+
+
+def merged(parts: list[str], rng: random.Random, *, count: int) -> str:
+    """The reports that cover the summaries of a conversation's parts best, as they stand and in their order.
+
+    parts: what `pseudo_summary` wrote about consecutive parts. This is what serving asks where a conversation
+    does not fit: the part summaries, a line each, to be made one summary.
+    """
+    pool = [(i, s, content(s)) for i, part in enumerate(parts) for s in _REPORTS.split(part)]
+    everything: dict[str, int] = {}
+    for _, _, stems in pool:
+        for stem in stems:
+            everything[stem] = everything.get(stem, 0) + 1
+    best = [pool[0]]
+    seen = set(pool[0][2])
+    for _ in range(min(count, len(pool)) - 1):
+        rest = [p for p in pool if p not in best]
+        if not rest:
+            break
+        taken = {i for i, _, _ in best}
+        best.append(
+            max(
+                rest,
+                key=lambda p: (
+                    sum(min(3, everything[s] - 1) for s in p[2] - seen) / (len(p[2]) + 3)
+                    + (0.6 if p[0] not in taken else 0.0)
+                    + 0.05 * rng.random()
+                ),
+            )
+        )
+        seen |= best[-1][2]
+    return " ".join(text for _, text, _ in sorted(best, key=pool.index))
 
 
 def focus_words(turns: list[Turn] | tuple[Turn, ...], rng: random.Random) -> str:

@@ -10,7 +10,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,12 @@ def clean(text: str) -> str:
     return re.sub(r"\s+", " ", _SPACE_BEFORE.sub(r"\1", text)).strip()
 
 
-def read(data: Path, name: str) -> list[Conversation]:
-    """All conversations of one data file, cleaned."""
+def read(data: Path, name: str, longest: int = 0) -> list[Conversation]:
+    """All conversations of one data file, cleaned; with `longest`, those of at most so many characters."""
     found: list[Conversation] = []
     for row in rows(data, name):
+        if longest and len(row["dialogue"]) > longest:
+            continue
         turns: list[Turn] = []
         for line in row.get("dialogue", "").split("\n"):
             who, colon, said = line.partition(": ")
@@ -196,6 +198,20 @@ def renamed(conversation: Conversation, rng: random.Random) -> Conversation:
         query=swap(conversation.query),
         people=tuple(names[p] for p in conversation.people),
     )
+
+
+def addressed(conversation: Conversation, rng: random.Random) -> Conversation:
+    """The same conversation as other platforms write it: turns that begin with a mention, curly apostrophes."""
+    curly = rng.random() < 0.3
+    mentions = rng.random() < 0.35
+    handles = {p: rng.choice((p.replace(" ", ""), str(rng.randint(10_000, 999_999)))) for p in conversation.people}
+    turns: list[Turn] = []
+    for who, said in conversation.turns:
+        others = [p for p in conversation.people if p != who] or [who]
+        if mentions and rng.random() < 0.75:
+            said = f"@{handles[rng.choice(others)]} {said}"
+        turns.append((who, said.replace("'", "’") if curly else said))
+    return replace(conversation, turns=tuple(turns))
 
 
 def rendered(turns: tuple[Turn, ...] | list[Turn], query: str = "") -> str:

@@ -49,7 +49,11 @@ def build(kept: list[str]) -> BertTokenizerFast:
     """A fast uncased tokenizer over `kept`, plus the line break."""
     # transformers 5 takes the vocabulary as a mapping; given a file it keeps five tokens and says nothing.
     tokenizer = BertTokenizerFast(
-        vocab={piece: i for i, piece in enumerate(kept)}, do_lower_case=True, model_max_length=MAX_LENGTH
+        vocab={piece: i for i, piece in enumerate(kept)},
+        do_lower_case=True,
+        model_max_length=MAX_LENGTH,
+        # BART has no token types, and refuses an input that it does not know.
+        model_input_names=["input_ids", "attention_mask"],
     )
     tokenizer.add_tokens([AddedToken("\n", normalized=False)])
     return tokenizer
