@@ -40,8 +40,6 @@ class Tokens:
         # Fast tokenizers are changed by every call that pads or truncates, and raise "Already borrowed" when another
         # thread is inside; this copy is set up once and only read, which is safe from any thread.
         self._backend = _copy_of_backend(tokenizer)
-        if self._backend is not None:
-            self._backend.encode_special_tokens = encoder_decoder
         self._lock = threading.Lock()
 
     @property
@@ -53,15 +51,16 @@ class Tokens:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included; safe from any thread.
 
-        A prompt that its template has begun with the model's first token does not get that twice.
+        A chat model's prompt comes from :meth:`render_chat` and is taken as it is, with the control tokens that the
+        template wrote. In any other prompt only the first token may stand, and then it is not added a second time.
         """
         if not texts:
             return []
-        # A template writes whatever special tokens belong into the prompt.
-        templated = [self.chat or bool(self._bos and text.startswith(self._bos)) for text in texts]
+        begun = [self.chat or bool(self._bos and text.startswith(self._bos)) for text in texts]
+        texts = [text if self.chat else self._as_plain_prompt(text) for text in texts]
         found: list[list[int]] = [[] for _ in texts]
         for special in (True, False):
-            chosen = [i for i, done in enumerate(templated) if done is not special]
+            chosen = [i for i, done in enumerate(begun) if done is not special]
             for i, ids in zip(chosen, self._encode([texts[i] for i in chosen], special), strict=True):
                 found[i] = ids
         return found
@@ -104,8 +103,17 @@ class Tokens:
                 )
             )
 
+    def _as_plain_prompt(self, text: str) -> str:
+        """The text with control tokens broken up, but for a first token that it begins with."""
+        if self._bos and text.startswith(self._bos):
+            return self._bos + self._as_plain_text(text[len(self._bos) :])
+        return self._as_plain_text(text)
+
     def _as_plain_text(self, text: str) -> str:
-        """The text with every control token that it spells out broken up."""
+        """The text with every control token that it spells out broken up.
+
+        The tokenizers' own switch for it does not do: a Unigram model such as T5's finds ``</s>`` among its pieces.
+        """
         for token in self._control:
             if token in text and token.strip():
                 text = text.replace(token, f"{token[:1]} {token[1:]}")
