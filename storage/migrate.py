@@ -2,7 +2,8 @@
 
 Alembic is loaded here and nowhere else in the product. Migrations run in one transaction: on SQLite with foreign
 keys off before it begins (a table is altered by building it anew, and dropping the old one would cascade) and
-``foreign_key_check`` before it is committed; on PostgreSQL under an advisory lock. A downgrade is not offered.
+``foreign_key_check`` before it is committed; on PostgreSQL under an advisory lock, and without a copy, which is for
+its administrator to make. A downgrade is not offered.
 """
 
 from __future__ import annotations

@@ -14,23 +14,25 @@ from alembic import command
 
 from storage.connection import engine_of_file
 from storage.migrate import config, migrate_file
-from storage.schema import revisions
+from storage.schema import MIGRATIONS, revisions
 
 
-def main() -> None:
-    """Write ``versions/NNNN_what_changes.py``."""
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+def write(message: str, migrations: Path = MIGRATIONS) -> Path:
+    """Write ``versions/NNNN_message.py`` and give its path."""
+    known = revisions(migrations)
+    revision = f"{len(known) + 1:04d}"
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "scratch.db"
-        known = revisions()
         if known:
-            migrate_file(path)
+            migrate_file(path, migrations=migrations)
         engine = engine_of_file(path)
         with engine.begin() as connection:
-            command.revision(config(connection), sys.argv[1], autogenerate=True, rev_id=f"{len(known) + 1:04d}")
+            command.revision(config(connection, migrations), message, autogenerate=True, rev_id=revision)
         engine.dispose()
+    return next((migrations / "versions").glob(f"{revision}_*.py"))
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    write(sys.argv[1])

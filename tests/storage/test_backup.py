@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from engine.records import StoredSummary, load_summary, store_summary
 from storage import backup as backups
-from storage import queries
+from storage import connection, queries
 from storage import restore as restores
 from storage.backup import backup, last_backup
 from storage.database import Database
@@ -317,3 +317,24 @@ def test_large_tables_are_copied_in_parts(
     backups.copy_to_file(database, tmp_path / "copy.db")
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
         assert copy.execute("SELECT count(*) FROM messages").fetchone() == (15,)
+
+
+def test_a_database_with_a_log_is_backed_up_as_one_file_and_restored_into_one_with_a_log(
+    make_settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "wal_is_safe", lambda: True)
+    settings, elsewhere = make_settings("sqlite"), make_settings("sqlite", home=tmp_path / "elsewhere")
+    database = Database.open(settings)
+    summary = store_summary(database, samples.request(), samples.result())
+    assert database.journal_mode() == "wal"
+    # not closed: the row may still be in the log alone
+    backup(settings, tmp_path / "b", shown_settings={})
+    database.close()
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["manifest.json", "redraft.db", "settings.json"]
+    assert (tmp_path / "b" / "redraft.db").read_bytes()[18:20] == b"\x01\x01"
+    present = Database.open(elsewhere)
+    restore(elsewhere, tmp_path / "b")
+    assert present.journal_mode() == "wal"
+    with present.read() as session:
+        assert load_summary(session, summary) is not None
+    present.close()

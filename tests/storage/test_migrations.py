@@ -21,6 +21,7 @@ from storage.database import Database
 from storage.errors import SchemaError, StorageError
 from storage.home import Home
 from storage.migrate import create, upgrade
+from storage.migrations.__main__ import write
 from storage.schema import MIGRATIONS, revisions
 from storage.settings import StorageSettings
 from storage.tables import Base
@@ -220,3 +221,18 @@ def test_an_upgrade_waits_for_another_and_tells_when_that_takes_too_long(
     ):
         upgrade(settings, migrations=migrations)
     assert upgrade(settings, migrations=migrations).after == "9999"
+
+
+def test_the_next_migration_is_drafted_from_the_tables(
+    make_settings: Callable[..., StorageSettings], tmp_path: Path
+) -> None:
+    migrations = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    expected = f"{len(revisions()) + 1:04d}"
+    path = write("nothing new", migrations)
+    assert path.name == f"{expected}_nothing_new.py"
+    # The tables are what the newest migration made of them, so there is nothing for it to do.
+    assert "op." not in path.read_text().split("def upgrade", 1)[1]
+    settings = make_settings("sqlite")
+    create(settings)
+    assert upgrade(settings, migrations=migrations).after == expected
