@@ -40,6 +40,7 @@ _SPECIAL = re.compile(r"<(?:@[!&]?|#|!(?:subteam\^)?|id:)([^<>|\n]*)(?:\|([^<>\n
 _EMOJI = re.compile(r"<a?(:\w+:)\d+>")
 _OPENING = re.compile(r"<+(?=[@#!&/]|a?:|t:|id:|[A-Za-z][A-Za-z0-9+.\-]*:|www\.)", re.IGNORECASE)
 _AT = re.compile(r"[@＠﹫]+")
+_NOT_AFTER_LINK = re.compile(r"[_~*|\"'`@＠﹫]+")
 _TICKS = re.compile(r"`{2,}")
 
 
@@ -145,7 +146,8 @@ class OutputFilter:
         if not link:
             return _AT.sub("", whole)
         if link in self._links:
-            return link + _AT.sub("", whole[len(link) :])
+            # What else stands there must not pass for a part of the address.
+            return link + _NOT_AFTER_LINK.sub("", whole[len(link) :])
         if match.group("full"):
             return REMOVED_LINK + whole[len(link) :].replace("]", "")
         if match.group("email"):

@@ -35,6 +35,8 @@ _MOST_SOURCES = 4
 _MOST_POSTINGS = 400
 #: Messages compared word by word when they cover about the same.
 _MOST_COMPARED = 20
+#: Characters of a message that are read for it.
+_MOST_READ = 5_000
 
 _SENTENCE = re.compile(r"[^.!?\n…。！？؟]+[.!?…。！？؟]*")
 _CLAUSE = re.compile(r"[;:,]\s+|\s+[-–—]\s+|\b(?:but|although|however|though|so|because|since|until|unless|if)\b")
@@ -92,8 +94,8 @@ class SupportIndex:
         chosen, covered = self._sources(terms, mentioned, {stem(fold(word)) for word in words(sentence)})
         total = sum(term.weight for term in terms)
         supported = bool(chosen) and (not total or covered / total >= _COVERED)
-        supported = supported and not self._wrong_number(sentence, chosen, terms)
-        supported = supported and not self._wrong_speaker(sentence, chosen)
+        supported = supported and not self._wrong_number(chosen, terms)
+        supported = supported and not self._wrong_speaker(sentence)
         supported = supported and not self._contradicts(sentence, chosen, terms)
         supported = supported and not any(name in flagged for name in names(sentence))
         ids = tuple(self._messages[at].id for at in chosen) if supported else ()
@@ -164,25 +166,18 @@ class SupportIndex:
         return chosen, sum(term.weight * best_so_far[term.key] for term in terms)
 
     def _stems_of(self, at: int) -> set[str]:
-        return {stem(fold(word)) for word in words(self._messages[at].text)}
+        return {stem(fold(word)) for word in words(self._messages[at].text[:_MOST_READ])}
 
     # What speaks against it ----------------------------------------------------------------------------------------
 
-    def _wrong_number(self, sentence: str, chosen: list[int], terms: list[_Term]) -> bool:
+    def _wrong_number(self, chosen: list[int], terms: list[_Term]) -> bool:
+        """Whether a number stands in no source and next to none."""
         near = {other for at in chosen for other in (at - 1, at, at + 1)}
-        for term in terms:
-            if not term.key.startswith("#"):
-                continue
-            if not term.at:
-                return True
-            if not near.intersection(term.at):
-                return True
-        return False
+        return any(term.key.startswith("#") and not near.intersection(term.at) for term in terms)
 
-    def _wrong_speaker(self, sentence: str, chosen: list[int]) -> bool:
+    def _wrong_speaker(self, sentence: str) -> bool:
         """Whether somebody is said to have said or done what only others did."""
-        spans = self._subjects(sentence)
-        for author, predicate in spans:
+        for author, predicate in self._subjects(sentence):
             terms = self._terms(predicate)
             if sum(1 for term in terms if term.at) == 0:
                 continue
