@@ -307,6 +307,8 @@ class Batcher:
             if not batch:
                 return
             self._run(model, batch)
+            with self._condition:
+                self._batch = []
             del batch  # while idle, the last batch's rows are not kept
 
     def _load_here(self) -> TextModel | None:
@@ -361,31 +363,35 @@ class Batcher:
 
     def _run(self, model: TextModel, batch: list[SubmittedRow]) -> None:
         rows = [handle.row for handle in batch if handle.row is not None]
-        if len(rows) < len(batch):  # closed in between
-            return
+        if len(rows) < len(batch):
+            return  # closed in between, and all rows told so
         listener = BatchListener(batch)
         start = time.perf_counter()
-        problem: RedraftError | None = None
+        problem: EngineError | None = None
+        again: list[list[SubmittedRow]] = []
         try:
             model.generate(rows, listener)
         except EngineError as error:
             problem = error
             _log.error("a batch of %d rows failed: %s", len(batch), error.message)
+            if len(batch) > 1 and not any(handle.latest for handle in batch):
+                # Too much for the memory, or a row that the model refuses. Nothing was written: halves may do better.
+                again = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
         except Exception as error:
             problem = EngineError("The engine failed while it wrote.", "Try again; its log says more.")
             _log.error("a batch of %d rows failed: %s", len(batch), describe(error))
         seconds = time.perf_counter() - start
-        with self._condition:
-            self._batch = []
-        for handle in batch:
-            if handle.outcome is None:
-                if problem is None:
-                    _log.error("the model left a row without an end")
-                settle(handle, problem or EngineError("The engine ended without an answer.", "Try again."))
-            self._settled(handle)
         if self._on_batch is not None:
             tokens = sum(row.prompt_tokens for row in rows)
             self._on_batch(BatchDone(len(rows), tokens, listener.output_tokens, seconds, problem is not None))
+        del rows
+        for half in again:
+            if (left := [handle for handle in half if handle.outcome is None]) and not self._stopping:
+                self._run(model, left)
+        for handle in batch:
+            if handle.outcome is None:
+                settle(handle, problem or EngineError("The engine ended without an answer.", "Try again."))
+            self._settled(handle)
 
 
 def describe(error: Exception) -> str:

@@ -106,17 +106,17 @@ async def _serve(
     service = EngineService(settings, load, observer=metrics, restarts=restarts, detail=detail)
     server = _uvicorn(build_app(service, metrics, ensure_token(home)))
     stop = asyncio.Event()
-    _on_signals(stop, server)
+    _on_signals(stop)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     loading = asyncio.create_task(service.ready())
     problem: RedraftError | None = None
-    # The kernel takes connections from here on, uvicorn answers them in a moment.
     address = Address(url, os.getpid(), settings.engine_socket)
-    publish(home, address)
-    on_listening(address)
-    _log.info("listening on %s", url)
     try:
+        # The kernel takes connections already, uvicorn answers them in a moment.
+        publish(home, address)
+        on_listening(address)
+        _log.info("listening on %s", url)
         await asyncio.wait({loading, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             try:
@@ -166,13 +166,12 @@ def _uvicorn(app: object) -> uvicorn.Server:
     )
 
 
-def _on_signals(stop: asyncio.Event, server: uvicorn.Server) -> None:
+def _on_signals(stop: asyncio.Event) -> None:
     """The first SIGTERM or SIGINT drains; after it, another one ends at once."""
     loop = asyncio.get_running_loop()
 
     def handle() -> None:
         if stop.is_set():
-            server.force_exit = True
             os._exit(1)
         stop.set()
 

@@ -224,6 +224,24 @@ async def test_a_failed_batch_fails_its_rows_with_a_sentence_and_the_worker_live
     assert "secret words" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
 
 
+async def test_one_row_that_the_model_refuses_does_not_fail_its_batch() -> None:
+    model = FakeModel()
+
+    def refuse(prompts: list[str]) -> None:
+        if "p5" in prompts:
+            raise EngineError("The prompt has 900 tokens, and the model reads 512.", "Shorten it.")
+
+    model.fail = refuse
+    async with batching(model) as batcher:
+        handles = [(await batcher.submit([row(f"p{n}")], f"r{n}"))[0] for n in range(8)]
+        outcomes = await asyncio.gather(*(handle.result() for handle in handles), return_exceptions=True)
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, EngineError)] == [5]
+    assert [outcome.text for outcome in outcomes[:2] if not isinstance(outcome, BaseException)] == [
+        "p00 p01 p02 p03",
+        "p10 p11 p12 p13",
+    ]
+
+
 async def test_beyond_the_queue_limit_the_engine_is_busy_and_says_how_many_are_ahead() -> None:
     model = FakeModel()
     async with batching(model, engine_queue_limit=2) as batcher:
