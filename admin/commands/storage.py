@@ -7,8 +7,12 @@ a restore is refused is decided there.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from storage.backup import Manifest
 
 
 def register(app: typer.Typer) -> None:
@@ -92,8 +96,7 @@ def run_backup(directory: Path, *, json_: bool) -> None:
             }
         )
         return
-    rows = ", ".join(f"{count:,} {name}" for name, count in manifest.rows.items())
-    typer.echo(f"Backed up to {directory}: {rows}, {len(manifest.adapters)} adapters ({size / 1e6:.1f} MB).")
+    typer.echo(f"Backed up to {directory} ({size / 1e6:.1f} MB): {_contents(manifest)}.")
     typer.echo("Secrets are not in it: keep the tokens of your .env somewhere safe.")
 
 
@@ -115,8 +118,13 @@ def run_restore(directory: Path, *, force: bool, json_: bool) -> None:
             }
         )
         return
-    rows = ", ".join(f"{count:,} {name}" for name, count in done.manifest.rows.items())
-    typer.echo(f"Restored the backup of {done.manifest.created_at}: {rows}, {len(done.manifest.adapters)} adapters.")
+    typer.echo(f"Restored the backup of {done.manifest.created_at}: {_contents(done.manifest)}.")
     if done.replaced:
         typer.echo(f"The database that it replaced is kept in {done.replaced}.")
     typer.echo(f"The settings it was made under are in {directory / 'settings.json'}; secrets are not.")
+
+
+def _contents(manifest: Manifest) -> str:
+    """``conversations 3, messages 41, …`` of a backup."""
+    counts = {**manifest.rows, "adapters": len(manifest.adapters)}
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

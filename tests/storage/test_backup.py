@@ -25,6 +25,7 @@ from storage.errors import SchemaError, StorageError
 from storage.home import Home
 from storage.masking import masked
 from storage.restore import restore, verify
+from storage.retention import enforce_slot
 from storage.settings import StorageSettings
 from tests.storage import samples
 
@@ -199,6 +200,16 @@ def test_a_database_that_holds_something_is_not_replaced_without_force(
         restore(settings, saved)
     assert "--force" in told.value.hint
     assert counts(settings) == before
+
+
+def test_a_database_in_which_only_jobs_ran_counts_as_empty(
+    saved: Path, elsewhere: StorageSettings, summary: str
+) -> None:
+    database = Database.open(elsewhere)
+    enforce_slot(database, elsewhere, slot="2026-03-29", now=samples.NOW)
+    database.close()
+    assert restore(elsewhere, saved).replaced is None
+    assert load(elsewhere, summary) is not None
 
 
 def test_force_replaces_the_database_and_keeps_the_old_one_aside(

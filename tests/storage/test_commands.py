@@ -45,7 +45,7 @@ def test_a_backup_and_a_restore_end_in_the_same_summary(own_home: Path, tmp_path
         before = load_summary(session, summary)
     database.close()
     target = str(tmp_path / "set")
-    assert "1 conversations, 3 messages, 1 summaries" in redraft("backup", target)
+    assert "conversations 1, messages 3, summaries 1, feedback 0, adapters 0." in redraft("backup", target)
     with pytest.raises(StorageError, match="is not empty"):
         redraft("restore", target)
     monkeypatch.setenv("REDRAFT_HOME", str(tmp_path / "new machine"))
