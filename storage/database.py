@@ -23,7 +23,7 @@ from storage.failures import told
 from storage.home import Home
 from storage.schema import MIGRATIONS, refuse, state_of
 from storage.settings import StorageSettings
-from storage.turn import turn_to_write
+from storage.turn import Turns
 
 
 class Database:
@@ -37,7 +37,7 @@ class Database:
 
     def __init__(self, engine: Engine, home: Home, where: str, wait_s: float) -> None:
         self.home = home
-        self._wait_s = wait_s
+        self._turns = Turns(home.root, wait_s, where)
         self.where = where
         self.kind = engine.dialect.name
         self._engine = engine
@@ -102,7 +102,7 @@ class Database:
     def _turn(self) -> AbstractContextManager[None]:
         if self.kind != "sqlite":
             return nullcontext()
-        return turn_to_write(self.home.root, self._wait_s, self.where)
+        return self._turns.take()
 
     def check(self) -> str:
         """An empty string when the database is whole, otherwise what is wrong with it, in its own words."""

@@ -25,7 +25,7 @@ from storage.failures import busy, meaning, told
 from storage.home import Home
 from storage.schema import MIGRATIONS, Upgrade, refuse, revision_of, revisions, state_of
 from storage.settings import StorageSettings
-from storage.turn import turn_to_write
+from storage.turn import Turns
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -180,7 +180,7 @@ def schema_lock(settings: StorageSettings) -> Iterator[None]:
     try:
         with (
             FileLock(home.schema_lock, timeout=settings.database_wait_seconds, mode=0o600),
-            turn_to_write(home.root, settings.database_wait_seconds, connections.where(settings)),
+            Turns(home.root, settings.database_wait_seconds, connections.where(settings)).take(),
         ):
             yield
     except Timeout as error:

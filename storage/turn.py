@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from storage.failures import busy, cannot_open, meaning
@@ -25,28 +26,53 @@ _PAUSE_NEXT_S = 0.001
 _PAUSE_QUEUED_S = 0.01
 
 
-@contextmanager
-def turn_to_write(home: Path, wait_s: float, where: str) -> Iterator[None]:
-    """Wait for the turn, and hold it for the block; not to be nested in one thread.
+class Turns:
+    """The turns of one database in this process; threads share one, and only one of them at a time asks the kernel.
 
     Args:
         home: the data directory; two lock files in it are created when missing.
-        wait_s: longest wait, in seconds.
+        wait_s: longest wait for a turn, in seconds.
         where: the database as a person would call it.
-
-    Raises:
-        StorageError: the turn did not come in time, or the lock files cannot be made.
     """
-    deadline = time.monotonic() + wait_s
-    following = _lock(home / "write-next.lock", deadline, _PAUSE_QUEUED_S, where)
-    try:
-        present = _lock(home / "write.lock", deadline, _PAUSE_NEXT_S, where)
-    finally:
-        os.close(following)
-    try:
-        yield
-    finally:
-        os.close(present)
+
+    def __init__(self, home: Path, wait_s: float, where: str) -> None:
+        self._home = home
+        self._wait_s = wait_s
+        self._where = where
+        self._next_thread = threading.Lock()
+        self._present_thread = threading.Lock()
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for the turn, and hold it for the block; not to be nested in one thread.
+
+        Raises:
+            StorageError: the turn did not come in time, or the lock files cannot be made.
+        """
+        deadline = time.monotonic() + self._wait_s
+        with ExitStack() as held:
+            with self._thread(self._next_thread, deadline):
+                held.enter_context(self._thread(self._present_thread, deadline))
+            with self._file("write-next.lock", deadline, _PAUSE_QUEUED_S):
+                held.enter_context(self._file("write.lock", deadline, _PAUSE_NEXT_S))
+            yield
+
+    @contextmanager
+    def _thread(self, lock: threading.Lock, deadline: float) -> Iterator[None]:
+        if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise busy(self._where)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _file(self, name: str, deadline: float, pause_s: float) -> Iterator[None]:
+        handle = _lock(self._home / name, deadline, pause_s, self._where)
+        try:
+            yield
+        finally:
+            os.close(handle)
 
 
 def _lock(path: Path, deadline: float, pause_s: float, where: str) -> int:

@@ -6,12 +6,18 @@ import fcntl
 import subprocess
 import sys
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from storage.errors import StorageError
-from storage.turn import turn_to_write
+from storage.turn import Turns
+
+
+def turn_to_write(home: Path, wait_s: float, where: str = "the database") -> AbstractContextManager[None]:
+    """A turn as another process would take it: nothing is shared but the files."""
+    return Turns(home, wait_s, where).take()
 
 
 def test_a_turn_that_does_not_come_is_told_in_time(tmp_path: Path) -> None:
@@ -57,8 +63,8 @@ def _until_somebody_is_next(home: Path) -> None:
 
 def test_a_turn_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from storage.turn import turn_to_write\n"
-        "with turn_to_write(Path(sys.argv[1]), 5, 'x'): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from storage.turn import Turns\n"
+        "with Turns(Path(sys.argv[1]), 5, 'x').take(): print('held', flush=True); sys.stdin.read()"
     )
     root = Path(__file__).resolve().parents[2]
     holder = subprocess.Popen(
@@ -78,4 +84,46 @@ def test_lock_files_that_cannot_be_made_are_told(tmp_path: Path) -> None:
         pytest.raises(StorageError, match="The database cannot be opened"),
         turn_to_write(tmp_path / "missing", 1, "the database"),
     ):
+        pass
+
+
+def test_threads_that_share_a_database_take_turns_and_are_told_in_time(tmp_path: Path) -> None:
+    turns = Turns(tmp_path, 20, "the database")
+    inside, most, done = 0, 0, []
+    counting = threading.Lock()
+
+    def write() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with turns.take():
+                with counting:
+                    inside += 1
+                    most = max(most, inside)
+                with counting:
+                    inside -= 1
+        done.append(True)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (len(done), most) == (8, 1)
+
+    impatient = Turns(tmp_path, 0.1, "the database")
+    told: list[str] = []
+
+    def wait_in_vain() -> None:
+        try:
+            with impatient.take():
+                told.append("")
+        except StorageError as error:
+            told.append(error.message)
+
+    with impatient.take():
+        second = threading.Thread(target=wait_in_vain)
+        second.start()
+        second.join(10)
+    assert told == ["The database is being written by another process for too long."]
+    with impatient.take():
         pass
