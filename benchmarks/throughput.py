@@ -41,16 +41,21 @@ _SAID = (
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: seconds of each repeat, over the same number of tokens."""
+    """One side of a comparison: of each repeat, seconds on the clock and of the processor, for so many tokens."""
 
-    name: str
     seconds: tuple[float, ...]
+    processor: tuple[float, ...]
     tokens: int
 
     @property
     def rate(self) -> float:
         """Generated tokens a second, of the median repeat."""
         return self.tokens / statistics.median(self.seconds)
+
+    @property
+    def work(self) -> float:
+        """Processor seconds of the median repeat: steadier than the clock where other programs run."""
+        return statistics.median(self.processor)
 
 
 class Silent:
@@ -87,17 +92,16 @@ def prompts(model: TextModel, count: int, seed: int = 3) -> list[Row]:
     return rows
 
 
-def loop(model: TextModel, rows: Sequence[Row]) -> tuple[float, int]:
-    """One `generate` after another: seconds and tokens."""
+def loop(model: TextModel, rows: Sequence[Row]) -> int:
+    """One `generate` after another: tokens written."""
     heard = Silent()
-    start = time.perf_counter()
     for row in rows:
         model.generate([row], heard)
-    return time.perf_counter() - start, heard.tokens
+    return heard.tokens
 
 
-async def engine(model: TextModel, rows: Sequence[Row], settings: EngineSettings) -> tuple[float, int, list[BatchDone]]:
-    """All requests at once, each streamed to its end, through the batcher: seconds, tokens, batches."""
+async def engine(model: TextModel, rows: Sequence[Row], settings: EngineSettings) -> tuple[int, list[BatchDone]]:
+    """All requests at once, each streamed to its end, through the batcher: tokens written, and the batches."""
     batches: list[BatchDone] = []
     batcher = Batcher(model, settings, on_batch=batches.append)
     batcher.start()
@@ -108,31 +112,34 @@ async def engine(model: TextModel, rows: Sequence[Row], settings: EngineSettings
             pass
         return (await handle.result()).output_tokens
 
-    start = time.perf_counter()
     tokens = sum(await asyncio.gather(*(ask(number, row) for number, row in enumerate(rows))))
-    seconds = time.perf_counter() - start
     await batcher.close()
-    return seconds, tokens, batches
+    return tokens, batches
 
 
 def compare(model: TextModel, rows: list[Row], settings: EngineSettings, repeats: int) -> tuple[Side, Side, int]:
     """Both sides, turn about, after a warm-up of each; and how many batches the engine made."""
     loop(model, rows[:1])
     asyncio.run(engine(model, rows[:4], settings))
-    plain: list[float] = []
-    batched: list[float] = []
-    batches = 0
-    for _ in range(repeats):
-        seconds, tokens = loop(model, rows)
-        assert tokens == len(rows) * NEW_TOKENS, f"the loop wrote {tokens} tokens"
-        plain.append(seconds)
-        seconds, tokens, done = asyncio.run(engine(model, rows, settings))
-        assert tokens == len(rows) * NEW_TOKENS, f"the engine wrote {tokens} tokens"
-        batched.append(seconds)
-        batches = len(done)
-        print(f"  loop {plain[-1]:.1f} s, engine {batched[-1]:.1f} s", file=sys.stderr, flush=True)
+    plain: list[tuple[float, float]] = []
+    batched: list[tuple[float, float]] = []
+    batches: list[BatchDone] = []
     total = len(rows) * NEW_TOKENS
-    return Side("plain loop", tuple(plain), total), Side("engine", tuple(batched), total), batches
+    for _ in range(repeats):
+        start = time.perf_counter(), time.process_time()
+        tokens = loop(model, rows)
+        plain.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        assert tokens == total, f"the loop wrote {tokens} tokens"
+        start = time.perf_counter(), time.process_time()
+        tokens, batches = asyncio.run(engine(model, rows, settings))
+        batched.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        assert tokens == total, f"the engine wrote {tokens} tokens"
+        print(f"  loop {plain[-1][0]:.1f} s, engine {batched[-1][0]:.1f} s", file=sys.stderr, flush=True)
+    return _side(plain, total), _side(batched, total), len(batches)
+
+
+def _side(measured: Sequence[tuple[float, float]], tokens: int) -> Side:
+    return Side(tuple(clock for clock, _ in measured), tuple(work for _, work in measured), tokens)
 
 
 def main() -> None:
@@ -165,9 +172,16 @@ def main() -> None:
     table = Table(
         f"{arguments.requests} concurrent requests, prompts of {min(lengths)} to {max(lengths)} tokens, "
         f"{NEW_TOKENS} new tokens each ({model.info.label}, {device})",
-        ["weights", "plain loop, tokens/s", "engine, tokens/s", "engine over loop", "batches"],
+        ["weights", "plain loop, tokens/s", "engine, tokens/s", "engine over loop", "processor time", "batches"],
         [
-            [name, f"{plain.rate:.1f}", f"{batched.rate:.1f}", f"{batched.rate / plain.rate:.2f}x", str(count)]
+            [
+                name,
+                f"{plain.rate:.1f}",
+                f"{batched.rate:.1f}",
+                f"{batched.rate / plain.rate:.2f}x",
+                f"{plain.work / batched.work:.2f}x less",
+                str(count),
+            ]
             for name, (plain, batched, count) in results.items()
         ],
     )
@@ -198,10 +212,12 @@ def main() -> None:
             "tokens_per_second_one_stream": round(served[0].rate, 1),
             "tokens_per_second_all": round(served[1].rate, 1),
             "expanded_over_nf4": expansion,
+            "processor_time_loop_over_engine": round(served[0].work / served[1].work, 2),
             "seconds": {
                 name: {"loop": [round(s, 2) for s in plain.seconds], "engine": [round(s, 2) for s in batched.seconds]}
                 for name, (plain, batched, _) in results.items()
             },
+            "load_of_the_machine": round(os.getloadavg()[0], 1),
         },
         write=arguments.write,
     )

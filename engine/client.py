@@ -7,7 +7,7 @@ sentence. It imports neither torch nor, before it is used, httpx (200 ms): it is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from engine.address import Address, alive, published, read_token
@@ -28,16 +28,17 @@ _HEALTH_S = 5.0
 _AGAIN = "Try again in a minute; `redraft up` starts the engine again by itself."
 
 
-def find_client(settings: EngineSettings, home: Home) -> EngineClient:
+def find_client(settings: EngineSettings, home: Home, tell: Callable[[str], None] | None = None) -> EngineClient:
     """The engine that runs for this data directory, if there is one; otherwise one in this process.
 
-    The model of an in-process one is loaded when the first summary is asked for. Close it after use.
+    The model of an in-process one is loaded when the first summary is asked for; ``tell`` then hears, in another
+    thread, a sentence before each step of that which takes time. Close the client after use.
     """
     if running(home):
         return HttpClient(home)
     from engine.local import LocalClient
 
-    return LocalClient(settings, home)
+    return LocalClient(settings, home, tell=tell)
 
 
 def running(home: Home) -> bool:

@@ -22,19 +22,22 @@ if TYPE_CHECKING:
     from storage.home import Home
 
 
-def load_model(settings: EngineSettings, home: Home | None = None) -> TextModel:
+def load_model(
+    settings: EngineSettings, home: Home | None = None, tell: Callable[[str], None] | None = None
+) -> TextModel:
     """The configured model; imports torch, so call it in the thread that will own the model.
 
     Args:
         settings: which model, and how.
         home: the data directory, which remembers what revision a name was first resolved to.
+        tell: hears a sentence before each step that takes time, in the calling thread.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     from engine.model.loading import load
 
-    return load(settings, pins=home.root / "models.json" if home is not None else None)
+    return load(settings, tell, pins=home.root / "models.json" if home is not None else None)
 
 
 class LocalClient:
@@ -44,6 +47,7 @@ class LocalClient:
         settings: the model and the limits.
         home: the data directory: its log takes the details of failures when this process has none of its own.
         load: loads the model, in its thread; by default the configured one.
+        tell: hears a sentence before each step of loading that takes time, in that thread.
         service: further arguments of :class:`EngineService`.
     """
 
@@ -53,9 +57,10 @@ class LocalClient:
         home: Home | None = None,
         *,
         load: Callable[[], TextModel] | None = None,
+        tell: Callable[[str], None] | None = None,
         **service: Any,
     ) -> None:
-        self._service = EngineService(settings, load or (lambda: load_model(settings, home)), **service)
+        self._service = EngineService(settings, load or (lambda: load_model(settings, home, tell)), **service)
         self._closed = False
         self._handler = _log_to(home.logs if home else None) if not logging.getLogger().handlers else None
 

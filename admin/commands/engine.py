@@ -67,7 +67,7 @@ def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
     ended = serve(
         settings,
         home,
-        lambda: load_model(settings, home),
+        lambda: load_model(settings, home, _say),
         on_listening=on_listening,
         on_ready=on_ready,
         restarts=supervised.restarts,

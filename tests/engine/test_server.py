@@ -81,6 +81,18 @@ async def test_a_summary_comes_over_the_socket_and_the_streamed_text_is_final(en
     assert result.model.startswith("bart") or "tiny" in result.model
 
 
+async def test_the_engine_and_the_in_process_client_write_the_same(engine: Command, tiny: Path) -> None:
+    given = {name.lower(): value for name, value in SLOW.items()}
+    local = LocalClient(EngineSettings(engine_model=str(tiny), **given))  # type: ignore[arg-type]
+    results = []
+    for client in (HttpClient(engine.home), local):
+        (*_, last) = [event async for event in client.summarize(SummaryRequest(talk(6)))]
+        await client.close()
+        assert isinstance(last, Finished)
+        results.append((last.result.summary, last.result.sentences, last.result.output_tokens))
+    assert results[0] == results[1]
+
+
 def test_the_token_and_the_address_are_for_their_owner_only(engine: Command) -> None:
     for path in (engine.home.engine_token, address.address_file(engine.home)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
