@@ -65,7 +65,8 @@ def running(home: Home) -> bool:
 
 
 def _authorisation(home: Home) -> dict[str, str]:
-    return {"Authorization": f"Bearer {read_token(home) or ''}"}
+    token = read_token(home)
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 class HttpClient:

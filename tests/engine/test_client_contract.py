@@ -15,9 +15,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from engine import address
+from engine import address, wire
 from engine.app import build_app
 from engine.client import HttpClient
 from engine.conversation import Conversation, Message
@@ -298,3 +299,25 @@ async def test_an_engine_that_goes_down_says_so_and_health_never_raises(serve: S
         assert await draining is True
         client = served.client
     assert (await client.health()).state == "down"
+
+
+async def test_while_nothing_is_written_the_http_engine_gives_signs_of_life(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEARTBEAT_S", 0.01)
+    home, settings = Home.create(StorageSettings.load()), EngineSettings(engine_port=0)
+    model = FakeModel(write=lambda row: SENTENCES)
+    model.gate.clear()
+    lines: list[str] = []
+    async with _http(lambda: model, home, settings), httpx.AsyncClient(trust_env=False, timeout=20) as raw:
+        where = address.published(home)
+        assert where is not None
+        body = wire.encode_request(SummaryRequest(talk()))
+        headers = {"Authorization": f"Bearer {address.read_token(home)}"}
+        async with raw.stream("POST", f"{where.url}/v1/summaries", content=body, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                lines.append(line)
+                if lines.count("") == 3:
+                    model.gate.set()
+    assert lines.count("") >= 3
+    assert '"event":"finished"' in lines[-1]

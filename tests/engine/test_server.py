@@ -314,6 +314,26 @@ async def test_an_engine_that_dies_in_the_middle_is_a_clear_sentence(home: Home,
         await client.close()
 
 
+async def test_an_engine_that_falls_silent_is_given_up_in_the_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.client._SILENCE_S", 0.05)
+    over = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address.publish(home, address.Address(f"http://127.0.0.1:{port}", os.getpid()))
+        client = HttpClient(home)
+        with pytest.raises(EngineUnavailable, match="has stopped answering"):
+            await anext(client.summarize(SummaryRequest(talk(2))))
+        over.set()
+        await client.close()
+
+
 async def test_something_else_on_the_port_is_not_taken_for_an_engine(home: Home) -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):
