@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
-_OURS = ("REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_URL", "RETENTION_", "BACKUP_", "DAILY_")
+_OURS = ("REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,6 +70,7 @@ def register(app: typer.Typer) -> None:
 def run(request: SummaryRequest, *, json_: bool) -> None:
     """Summarise, store and print one conversation, opening and closing what that takes."""
     import asyncio
+    import getpass
 
     from admin.present import as_document, print_summary
     from admin.report import print_json
@@ -94,7 +95,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
 
     try:
         result = asyncio.run(main())
-        stored = store_summary(database, request, result)
+        stored = store_summary(database, request, result, asked_by=f"local:{getpass.getuser()}")
     finally:
         database.close()
     if json_:
