@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
+from transformers.modeling_outputs import BaseModelOutput
 
 from engine.model.tokens import TextWriter, Tokens
 from engine.protocols import Generated, Listener, Row
@@ -26,6 +27,8 @@ from storage.errors import EngineError
 log = logging.getLogger(__name__)
 
 BASE = "base"
+#: Prompts are read by the encoder together while the shorter is at least this part of the longest.
+_NEAR = 0.85
 
 
 class LoadedModel:
@@ -73,7 +76,8 @@ class LoadedModel:
         batch = _Batch(rows, [len(prompt) for prompt in prompts], self._ends, self._tokens, listener)
         try:
             with torch.inference_mode():
-                self._model.generate(**self._arguments(rows, prompts, batch))
+                arguments = self._arguments(rows, prompts, batch)
+                self._model.generate(**arguments)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise self._out_of_memory(len(rows)) from error
         except RuntimeError as error:
@@ -114,6 +118,9 @@ class LoadedModel:
             "stopping_criteria": [_RowsStop(batch, ids.device)],
             "streamer": _BatchStreamer(batch),
         }
+        groups = self._encoder_groups(rows, prompts)
+        if len(groups) > 1:
+            arguments["encoder_outputs"] = self._encoded(groups, ids, mask)
         minimum = [min(row.min_new_tokens or self._shortest, row.max_new_tokens) for row in rows]
         if any(minimum) and self._ends:
             arguments["logits_processor"] = [_NotBefore(minimum, sorted(self._ends), ids.device)]
@@ -123,6 +130,35 @@ class LoadedModel:
             first[:, 0] = 1
             arguments["global_attention_mask"] = first
         return arguments
+
+    def _encoder_groups(self, rows: Sequence[Row], prompts: list[list[int]]) -> list[list[int]]:
+        """Rows whose prompts are read together, by length; none where one reading of all is right.
+
+        On a CPU, reading costs by the token, padding included, and is half of the work for a large batch. A GPU reads
+        one padded batch faster than several. Adapters are applied around the whole call, so only base rows are grouped.
+        """
+        plain = self.info.encoder_decoder and not self._global_attention and self.info.device == "cpu"
+        if not plain or any(row.adapter != BASE for row in rows):
+            return []
+        groups: list[list[int]] = []
+        for i in sorted(range(len(prompts)), key=lambda i: -len(prompts[i])):
+            if groups and len(prompts[i]) >= _NEAR * len(prompts[groups[-1][0]]):
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return groups
+
+    def _encoded(self, groups: list[list[int]], ids: torch.Tensor, mask: torch.Tensor) -> BaseModelOutput:
+        """What the encoder makes of each group, put together as if read at once; padding is zero and masked."""
+        encoder = self._model.get_encoder()
+        whole: torch.Tensor | None = None
+        for group in groups:
+            longest = int(mask[group[0]].sum())
+            part = encoder(input_ids=ids[group, :longest], attention_mask=mask[group, :longest])[0]
+            if whole is None:
+                whole = part.new_zeros(*ids.shape, part.shape[-1])
+            whole[group, :longest] = part
+        return BaseModelOutput(last_hidden_state=whole)
 
     def _padded(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and mask, (rows, longest): padded on the right for an encoder, on the left where writing goes on."""
