@@ -7,6 +7,7 @@ prompts, rows or requests; it is fed the text so far, as :meth:`engine.protocols
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ NOTE_LENGTH = "The model reached its length limit before it had finished."
 _THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 #: An unfinished sentence of this many characters is looked at for loops while it is being written.
 _LONG = 300
+#: Share of words in common from which on a sentence that adds nothing of the conversation is an earlier one again.
+_ALIKE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class SentenceStream:
         self._judge = judge
         self._at = 0
         self._seen: set[tuple[str, ...]] = set()
+        self._near = 0
         self.sentences: list[SummarySentence] = []
         self.notes: list[str] = []
         self.stopped = False
@@ -95,7 +99,7 @@ class SentenceStream:
         """
         found = self._take(_THOUGHT.sub("", text), final=True, cut_short=cut_short)
         if cut_short and not self.stopped:
-            self.notes.append(NOTE_LENGTH)
+            self._note(NOTE_LENGTH)
         return found
 
     def _take(self, text: str, *, final: bool, cut_short: bool = False) -> list[SummarySentence]:
@@ -139,14 +143,32 @@ class SentenceStream:
             if self.sentences:
                 return None
             text = f"{text.rstrip(' ,;:')}…"
+        if self._repeats(text):
+            return None
+        return self._knowledge.support.judge(text) if self._judge else SummarySentence(text)
+
+    def _repeats(self, text: str) -> bool:
+        """Whether a sentence is an earlier one again; one that changes small words only stops a row the second time."""
         key = tuple(map(fold, words(text)))
         if key in self._seen and len(key) > 3:
             self._loops()
-            return None
+            return True
         self._seen.add(key)
-        return self._knowledge.support.judge(text) if self._judge else SummarySentence(text)
+        for earlier in self._seen - {key}:
+            shared = (Counter(key) & Counter(earlier)).total()
+            near = len(key) > 4 and 2 * shared >= _ALIKE * (len(key) + len(earlier))
+            if near and not self._knowledge.support.adds(text, " ".join(earlier)):
+                self._near += 1
+                if self._near > 1:
+                    self._loops()
+                self._note(NOTE_LOOP)
+                return True
+        return False
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _loops(self) -> None:
         self.stopped = True
-        if NOTE_LOOP not in self.notes:
-            self.notes.append(NOTE_LOOP)
+        self._note(NOTE_LOOP)

@@ -20,7 +20,7 @@ from engine.conversation import Message
 from engine.requests import SummarySentence
 from engine.text.facts import ROLES, denied, names, number_keys, numbers
 from engine.text.lexicon import alike, opposite
-from engine.text.words import content_stems, fold, listed, stem, unique, words
+from engine.text.words import content_stems, fold, is_content, listed, stem, unique, words
 
 #: Share of a sentence's weight that its sources must cover; tuned on the development sentences.
 _COVERED = 0.45
@@ -100,6 +100,14 @@ class SupportIndex:
         supported = supported and not any(name in flagged for name in names(sentence))
         ids = tuple(self._messages[at].id for at in chosen) if supported else ()
         return SummarySentence(sentence, ids, supported, flagged)
+
+    def adds(self, sentence: str, before: str) -> bool:
+        """Whether a sentence says anything of the conversation that the one before it does not."""
+        earlier = set(map(fold, words(before)))
+        return any(
+            word not in earlier and (word in self._known or any(c.isdigit() for c in word)) and is_content(word)
+            for word in map(fold, words(sentence))
+        )
 
     # What a sentence says ------------------------------------------------------------------------------------------
 

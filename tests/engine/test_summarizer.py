@@ -159,6 +159,19 @@ async def test_a_repeated_sentence_ends_the_summary_with_a_note() -> None:
     assert final.summary == "The deploy failed at noon." and final.notes == (NOTE_LOOP,)
 
 
+async def test_a_sentence_again_with_small_words_changed_is_left_out_and_one_with_a_new_fact_is_kept() -> None:
+    talk = conversation("The pump is still under warranty.", "The fan is still under warranty.", "Order a filter.")
+    answer = (
+        "Ana says the pump is still under warranty. Ana says the pomp has still under warranty. "
+        "Ana says the fan is still under warranty. Ben says order a filter."
+    )
+    final = await result(CopyModel(answer=lambda _: answer), SummaryRequest(talk))
+    assert final.summary == (
+        "Ana says the pump is still under warranty. Ana says the fan is still under warranty. Ben says order a filter."
+    )
+    assert final.notes == (NOTE_LOOP,)
+
+
 async def test_a_loop_without_sentence_ends_is_cut_before_the_model_stops() -> None:
     model = CopyModel(dataclasses.replace(PLAIN, max_new_tokens=500), answer=lambda _: "the deploy was " * 100)
     submitter = FakeSubmitter(model)
