@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--revision", default="")
     parser.add_argument("--pins", type=Path)
     parser.add_argument("--load", action="store_true")
+    parser.add_argument("--look", action="store_true", help="fetch nothing")
     arguments = parser.parse_args()
     settings = EngineSettings(
         engine_model=arguments.model, engine_revision=arguments.revision, engine_device="cpu", engine_threads=1
@@ -27,7 +28,7 @@ def main() -> None:
     steps: list[str] = []
     try:
         if not arguments.load:
-            found = resolve(settings, pins=arguments.pins, tell=steps.append)
+            found = resolve(settings, pins=arguments.pins, tell=steps.append, fetch=not arguments.look)
             files = sorted(file.name for file in found.path.iterdir())
             print(json.dumps({"revision": found.revision, "files": files, "steps": steps}))
             return
@@ -39,7 +40,7 @@ def main() -> None:
         text = write(model, [Row("Ana checked the invoice.", 8)]).ended[0].text
         print(json.dumps({"revision": model.info.revision, "label": model.info.label, "text": text, "steps": steps}))
     except ModelError as error:
-        print(json.dumps({"error": error.message, "hint": error.hint, "steps": steps}))
+        print(json.dumps({"error": error.message, "hint": error.hint, "kind": type(error).__name__, "steps": steps}))
 
 
 if __name__ == "__main__":

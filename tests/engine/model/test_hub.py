@@ -121,3 +121,10 @@ def test_what_the_hub_refuses_is_one_sentence_and_a_next_step(
     assert hint in refused["hint"]
     assert "model.safetensors" not in hub.fetched()
     assert "pytorch_model.bin" not in hub.fetched()
+
+
+def test_a_look_fetches_nothing_and_says_what_would_be(hub: Hub, fetch: Fetch) -> None:
+    missing = fetch("ada/tiny", "--look")
+    assert (missing["kind"], hub.fetched()) == ("NotFetched", [])
+    assert missing["error"] == "The model ada/tiny is not on this machine yet."
+    assert fetch("ada/tiny")["revision"] == fetch("ada/tiny", "--look")["revision"] == FIRST
