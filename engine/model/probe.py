@@ -62,11 +62,15 @@ def _look() -> Probe:
     """The child's part: import each library and try the 4-bit kernels on a small matrix."""
     import importlib
 
+    from engine.model import hardware
+
     versions: dict[str, Any] = {}
     for name in ("torch", "transformers", "peft", "bitsandbytes"):
         try:
-            versions[name] = str(importlib.import_module(name).__version__)
+            module = hardware.bitsandbytes() if name == "bitsandbytes" else importlib.import_module(name)
+            versions[name] = str(module.__version__)
         except Exception as error:
+            # Whatever a native library raises is the finding.
             versions[name] = ""
             print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
     if not versions["torch"]:
@@ -78,21 +82,7 @@ def _look() -> Probe:
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
             gpus.append(Gpu(torch.cuda.get_device_name(index), total, free))
-    return Probe(**versions, gpus=tuple(gpus), nf4_error=_try_nf4("cuda" if gpus else "cpu"))
-
-
-def _try_nf4(device: str) -> str:
-    try:
-        import torch
-        from bitsandbytes import functional
-
-        weights = torch.linspace(-1, 1, 64 * 64, device=device).reshape(64, 64)
-        packed, state = functional.quantize_4bit(weights, quant_type="nf4", compress_statistics=True)
-        error = (functional.dequantize_4bit(packed, state) - weights).abs().max().item()
-    except Exception as failure:
-        return f"{type(failure).__name__}: {failure}".splitlines()[0]
-    # The widest gap between two NF4 levels is 0.31 of the block's largest value; half of it, with headroom.
-    return "" if error < 0.2 else f"a round trip through NF4 was off by {error:.2f}"
+    return Probe(**versions, gpus=tuple(gpus), nf4_error=hardware.four_bit_failure("cuda" if gpus else "cpu"))
 
 
 if __name__ == "__main__":
