@@ -57,9 +57,9 @@ def print_json(document: Any) -> None:
 
 
 @contextmanager
-def progress_on_stderr(enabled: bool = True) -> Iterator[Progress | None]:
+def progress_on_stderr() -> Iterator[Progress | None]:
     """A rich progress display on standard error, or None where that is no terminal."""
-    if not (enabled and sys.stderr.isatty()):
+    if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

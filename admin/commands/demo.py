@@ -41,7 +41,7 @@ async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> N
 
     from rich.console import Console
 
-    from admin.commands.summarize import ask
+    from admin.follow import following
     from admin.present import print_summary, quoted
     from admin.samples import SAMPLES
     from engine.formats import read_conversation
@@ -64,7 +64,9 @@ async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> N
                 out.print(f"  … and {left} more messages", style="dim")
             out.print()
             out.print("Summary", style="bold")
-            print_summary(conversation, await ask(client, SummaryRequest(conversation)))
+            with following() as follower:
+                result = await follower.summary(client, SummaryRequest(conversation))
+            print_summary(conversation, result)
             out.print()
     finally:
         await client.close()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from engine.protocols import EngineClient
     from engine.requests import SummaryRequest, SummaryResult
 
 
@@ -72,6 +71,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     import asyncio
     import getpass
 
+    from admin.follow import following
     from admin.present import as_document, print_summary
     from admin.report import print_json
     from engine.client import find_client
@@ -87,11 +87,12 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     database = Database.open(storage_settings)
 
     async def main() -> SummaryResult:
-        client = find_client(EngineSettings.load(), home)
-        try:
-            return await ask(client, request, show=not json_)
-        finally:
-            await client.close()
+        with following() as follower:
+            client = find_client(EngineSettings.load(), home, tell=follower.tell)
+            try:
+                return await follower.summary(client, request)
+            finally:
+                await client.close()
 
     try:
         result = asyncio.run(main())
@@ -102,25 +103,3 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
         print_json(as_document(request.conversation, result, stored))
     else:
         print_summary(request.conversation, result)
-
-
-async def ask(client: EngineClient, request: SummaryRequest, *, show: bool = True) -> SummaryResult:
-    """Follow one summary to its end, with progress on standard error where that is a terminal."""
-    from admin.report import progress_on_stderr
-    from engine.requests import Finished, Progress, Queued, SentenceWritten
-    from storage.errors import EngineError
-
-    with progress_on_stderr(show) as progress:
-        task = progress.add_task("Loading the model and reading", total=None) if progress else None
-        async for event in client.summarize(request):
-            if isinstance(event, Finished):
-                return event.result
-            if progress is None or task is None:
-                continue
-            if isinstance(event, Queued):
-                progress.update(task, description=f"Waiting, {event.ahead} ahead" if event.ahead else "Reading")
-            elif isinstance(event, Progress):
-                progress.update(task, description="Reading the parts", completed=event.done, total=event.total)
-            elif isinstance(event, SentenceWritten):
-                progress.update(task, description="Writing")
-    raise EngineError("The engine ended without a summary.", "Try again; its log says more.")
