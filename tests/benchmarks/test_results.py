@@ -1,0 +1,55 @@
+"""The committed results hold what is promised, and say what they were measured with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks.report import RESULTS, Table
+from docs.blocks import BENCHMARKS
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_result_names_its_command_and_machine_and_carries_its_tables(name: str) -> None:
+    result = _result(name)
+    assert result["command"]
+    assert "cores" in result["machine"]
+    assert all(Table.from_json(table).rows for table in result["tables"])
+
+
+def test_engine_is_at_least_twice_as_fast_as_the_plain_loop() -> None:
+    result = _result("throughput")
+    assert (result["requests"], result["new_tokens"]) == (32, 64)
+    assert result["engine_over_loop"] >= 2
+
+
+def test_time_grows_at_most_linearly_with_the_thread_and_memory_does_not_grow() -> None:
+    result = _result("threads")
+    assert [one["messages"] for one in result["threads"]] == [10, 100, 1_000, 10_000]
+    assert result["time_at_most_linear"]
+    assert result["mb_above_baseline"] <= 300
+
+
+def test_most_unsupported_sentences_are_found() -> None:
+    result = _result("support")
+    assert (result["sentences"], result["unsupported"]) == (60, 15)
+    assert result["judges"]["support"]["unsupported_recall"] >= 0.8
+
+
+def test_four_bits_take_less_than_the_expanded_weights() -> None:
+    held = _result("memory")["memory"]
+    assert held["nf4"]["tensors"] < held["nf4-expanded"]["tensors"] <= held["full"]["tensors"] * 1.05
+
+
+def test_full_counts_of_the_fault_tests_survived() -> None:
+    results = _result("faults")["results"]
+    assert results["storage_kill"]["rounds"] == 50
+    assert results["storage_writers"]["rounds"] == 1_000
+    assert not [name for name, result in results.items() if "failed" in result]
