@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 Device = Literal["cpu", "cuda"]
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +65,38 @@ def probe_hardware(wanted: Literal["auto", "cpu", "cuda"]) -> Hardware:
     return Hardware("cpu", torch.float32, free_memory(), cpu_has_fast_4bit())
 
 
-def free_memory() -> int:
-    """Bytes of main memory that can be taken now; a container's limit counts where it is lower."""
+def free_memory(groups: Path = _GROUPS) -> int:
+    """Bytes of main memory that can be taken now; a container's limit counts where it is lower.
+
+    What a container uses includes files that the kernel keeps in memory and gives back when asked (`inactive_file`),
+    such as a model that has just been fetched; they count as free, as ``docker stats`` counts them.
+
+    Args:
+        groups: where the control groups are mounted.
+    """
     free = int(psutil.virtual_memory().available)
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    for limit, used, statistics, kept_files in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
     ):
         with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
-            allowed = int(Path(limit).read_text(encoding="ascii")) - int(Path(used).read_text(encoding="ascii"))
-            free = min(free, max(allowed, 0))
+            allowed = _number_in(groups / limit) - _number_in(groups / used)
+            free = min(free, max(allowed + _counted(groups / statistics, kept_files), 0))
     return free
+
+
+def _number_in(file: Path) -> int:
+    return int(file.read_text(encoding="ascii"))
+
+
+def _counted(statistics: Path, name: str) -> int:
+    """One number of a control group's ``memory.stat``; 0 where it has none."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in statistics.read_text(encoding="ascii").splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return 0
 
 
 def cpu_has_fast_4bit() -> bool:

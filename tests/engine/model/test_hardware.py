@@ -28,6 +28,27 @@ def test_a_cpu_computes_in_fp32_and_has_memory() -> None:
     assert 0 < found.free_bytes <= psutil.virtual_memory().total
 
 
+@pytest.mark.parametrize(
+    ("folder", "limit", "used", "key"),
+    [
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_files_that_a_container_keeps_in_memory_are_free_memory(
+    tmp_path: Path, folder: str, limit: str, used: str, key: str
+) -> None:
+    group = tmp_path / folder
+    group.mkdir(exist_ok=True)
+    (group / limit).write_text("1000000\n")
+    (group / used).write_text("900000\n")
+    assert hardware.free_memory(tmp_path) == 100_000
+    (group / "memory.stat").write_text(f"anon 200000\nactive_file 1\n{key} 700000\n")
+    assert hardware.free_memory(tmp_path) == 800_000
+    (group / limit).write_text("max\n")
+    assert hardware.free_memory(tmp_path) > 10**6
+
+
 @pytest.mark.parametrize(("bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_gpu_computes_in_bf16_where_it_has_it_and_never_in_fp16(
     monkeypatch: pytest.MonkeyPatch, bf16: bool, dtype: torch.dtype
