@@ -13,7 +13,7 @@ from engine.text.words import fold, listed, stem
 
 _COUNTED = "zero one two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(value) for value, word in enumerate(_COUNTED.split())}
-_NUMBER = re.compile(r"(?<![\w.])[$€£#]?(\d+(?:[.,:]\d+)*)(k|m|bn)?(?![\d])", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.])[$€£#]?(\d+(?:[.,:]\d+)*)(?:(k|m|bn)(?!\w))?(?!\d)", re.IGNORECASE)
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?\Z")
 _WORD = re.compile(r"[^\W\d_][\w’'\-]*")
 _CAPITALISED = re.compile(r"(?<![\w@#/.\-])[^\W\d_][\w’'\-]*(?:\.\w+)*")

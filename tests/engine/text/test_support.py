@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.support import load, measure
 from engine.conversation import Message
-from engine.text.facts import names, normalised, number_keys
+from engine.text.facts import names, normalised, number_keys, numbers
 from engine.text.support import SupportIndex
 
 
@@ -75,6 +75,20 @@ def test_two_ways_to_write_a_number_are_equal(one: str, other: str) -> None:
 
 def test_numbers_in_words_and_with_units_are_found() -> None:
     assert {"12", "3", "50", "2000", "17", "7"} <= number_keys("twelve of three at 50%, 2k at 5pm, v7")
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "never"),
+    [
+        ("300ms", "300", "300000000"),
+        ("10min", "10", "10000000"),
+        ("5kg", "5", "5000"),
+        ("12 km or 12km", "12", "12000"),
+    ],
+)
+def test_a_unit_that_begins_like_a_scale_is_none(written: str, value: str, never: str) -> None:
+    assert {normal for _, normal in numbers(f"It took {written}.")} == {value}
+    assert never not in number_keys(f"It took {written}.")
 
 
 def test_a_name_is_a_capital_that_no_sentence_start_explains() -> None:
