@@ -24,7 +24,6 @@ _T5_OUTPUT = re.compile(r"\.wo\.weight$")
 #: NF4 with double quantisation: half a byte, a byte of scale per 64 weights, four bytes per 256 of those.
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 _WRITERS = ("ForConditionalGeneration", "ForCausalLM", "LMHeadModel", "WithLMHead", "EncoderDecoderModel")
-_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _MAX_HEADER = 100 * 2**20
 
 
@@ -215,8 +214,3 @@ def _read_header(file: Path, name: str) -> list[StoredTensor]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"The weights of the model {name} are damaged: {file.name}.", _AGAIN) from error
     return tensors
-
-
-def stored_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of its tensors as stored."""
-    return sum(tensor.count * _ITEM_BYTES.get(tensor.dtype, 1) for tensor in checkpoint.tensors)
