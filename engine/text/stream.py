@@ -103,8 +103,9 @@ class SentenceStream:
         return found
 
     def _take(self, text: str, *, final: bool, cut_short: bool = False) -> list[SummarySentence]:
-        if self._one_paragraph and (end := re.search(r"\S\s*?\n\s*\n", text)):
-            text, final = text[: end.start() + 1], True
+        ended = re.search(r"\S\s*?\n\s*\n", text) if self._one_paragraph else None
+        if ended:
+            text, final, cut_short = text[: ended.start() + 1], True, False
         found: list[SummarySentence] = []
         surface = self._knowledge.surface
         uncased, keeps = surface is not None, surface.keeps if surface is not None else None
@@ -120,6 +121,7 @@ class SentenceStream:
                 found.append(sentence)
                 self.sentences.append(sentence)
                 self.stopped = self.stopped or (self._most is not None and len(self.sentences) >= self._most)
+        self.stopped = self.stopped or ended is not None
         pending = text[self._at :]
         if not final and not self.stopped and len(pending) > _LONG and (kept := cut_loop(pending)) != pending:
             self._loops()

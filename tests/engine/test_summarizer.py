@@ -12,7 +12,7 @@ from engine.conversation import Conversation, Message
 from engine.requests import Event, Finished, Progress, Queued, SentenceWritten, SummaryRequest, SummaryResult
 from engine.summarizer import Summarizer
 from engine.text.sentences import join_sentences
-from engine.text.stream import NOTE_LENGTH, NOTE_LOOP
+from engine.text.stream import NOTE_LENGTH, NOTE_LOOP, Knowledge, SentenceStream
 from storage.errors import EngineBusy, EngineError, InputError, OptionNotHonoured
 from tests.engine.text.fakes import CHAT, PLAIN, CopyModel, FakeSubmitter
 
@@ -192,6 +192,23 @@ async def test_an_answer_that_ran_out_of_room_ends_with_its_last_whole_sentence(
         answer=lambda _: "The deploy failed at noon. One two three four five",
     )
     assert (await result(model, SummaryRequest(SHORT))).notes == (NOTE_LENGTH,)
+
+
+async def test_a_model_that_goes_on_writing_the_conversation_is_stopped_at_the_blank_line_without_a_note() -> None:
+    base = dataclasses.replace(CHAT, chat=False, max_new_tokens=40)
+    model = CopyModel(base, answer=lambda _: "The deploy failed at noon.\n\nAna: " + "and one more word of mine " * 20)
+    submitter = FakeSubmitter(model)
+    final = (await events(model, SummaryRequest(SHORT), submitter))[-1]
+    assert isinstance(final, Finished)
+    assert (final.result.summary, final.result.notes) == ("The deploy failed at noon.", ())
+    assert submitter.handles[0].cancelled
+
+
+def test_a_paragraph_that_has_ended_is_whole_though_the_answer_ran_out_of_room() -> None:
+    stream = SentenceStream(Knowledge.of(SHORT.messages, uncased=False), one_paragraph=True)
+    stream.finish("The deploy failed at noon. Ben will revert it today\n\nAna: and so", cut_short=True)
+    assert [sentence.text for sentence in stream.sentences][-1] == "Ben will revert it today"
+    assert stream.notes == []
 
 
 @pytest.mark.parametrize("nothing", ["", "   ", "\u200b"])
