@@ -1,11 +1,14 @@
 """Where a running engine is and what it asks of its clients: ``engine.json`` and the token, in the data directory.
 
-Both are readable by their owner only and appear whole or not at all. It knows nothing of HTTP or the model.
+Both are readable by their owner only and appear whole or not at all. An address counts only while an engine holds this
+directory's lock, which nobody but its owner can reach: a port that a dead engine has left may be anybody's by now, and
+would otherwise be shown the token and the conversation. It knows nothing of HTTP or the model.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -57,8 +60,20 @@ def withdraw(home: Home) -> None:
             address_file(home).unlink()
 
 
+def discard_stale(home: Home) -> None:
+    """Remove what an engine that died has left; only for the holder of the lock, before it publishes.
+
+    Raises:
+        StorageError: the data directory cannot be written.
+    """
+    try:
+        address_file(home).unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(address_file(home), error) from error
+
+
 def published(home: Home) -> Address | None:
-    """What was last published and not taken back; the process may be gone since: see :func:`alive`."""
+    """What was last published and not taken back; its engine may be gone since: see :func:`alive`."""
     try:
         found = json.loads(address_file(home).read_text(encoding="utf-8"))
         return Address(url=str(found["url"]), pid=int(found["pid"]), socket=str(found.get("socket", "")))
@@ -66,17 +81,27 @@ def published(home: Home) -> Address | None:
         return None
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this number exists."""
-    if pid <= 0:
+def lock_file(home: Home) -> Path:
+    """What an engine holds locked (flock(2), exclusively) for as long as it lives; the kernel lets go when it dies."""
+    return home.root / "engine.lock"
+
+
+def alive(home: Home) -> bool:
+    """Whether an engine of this data directory runs now, by its lock; one that cannot be looked at counts as none."""
+    import fcntl
+
+    try:
+        descriptor = os.open(lock_file(home), os.O_RDONLY)
+    except OSError:
         return False
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        # Shared, so that clients who look at the same moment do not take each other for an engine.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EAGAIN, errno.EACCES)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def read_token(home: Home) -> str | None:
@@ -116,5 +141,9 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        reason = (error.strerror or type(error).__name__).lower()
-        raise StorageError(f"{path} cannot be written: {reason}.", "Run `redraft doctor`, which checks it.") from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    reason = (error.strerror or type(error).__name__).lower()
+    return StorageError(f"{path} cannot be written: {reason}.", "Run `redraft doctor`, which checks it.")

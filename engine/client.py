@@ -44,7 +44,7 @@ def find_client(settings: EngineSettings, home: Home, tell: Callable[[str], None
 def running(home: Home) -> bool:
     """Whether an engine answers for this data directory; what a dead one has left behind does not count."""
     address = published(home)
-    if address is None or not alive(address.pid):
+    if address is None or not alive(home):
         return False
     import httpx
 
@@ -139,7 +139,7 @@ class HttpClient:
         import httpx
 
         address = published(self._home)
-        if address is None or not alive(address.pid):
+        if address is None or not alive(self._home):
             raise _not_running()
         if self._client is None or self._client[0] != address:
             await self.close()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.address import Address, ensure_token, publish, published, withdraw
+from engine.address import Address, discard_stale, ensure_token, lock_file, publish, published, withdraw
 from engine.protocols import TextModel
 from engine.requests import ModelInfo
 from engine.service import EngineService
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: Clients hold the engine's lock for an instant when they look whether one runs; an engine holds it for its life.
+_LOCK_S = 1.0
 #: The kernel holds as many connections until they are accepted.
 _BACKLOG = 128
 #: A Unix socket's path has to fit into the kernel's structure, its final zero included (unix(7)).
@@ -69,7 +71,7 @@ def serve(
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(home.root / "engine.lock", timeout=0)
+    lock = FileLock(lock_file(home), timeout=_LOCK_S)
     try:
         lock.acquire()
     except Timeout as error:
@@ -79,6 +81,7 @@ def serve(
             f"An engine runs already for this data directory{which}.", "Use it, or stop it first."
         ) from error
     try:
+        discard_stale(home)
         with _listening(settings) as (listener, url):
             return asyncio.run(
                 _serve(settings, home, load, listener, url, on_listening, on_ready, restarts=restarts, detail=detail)
@@ -132,6 +135,7 @@ async def _serve(
             in_time = await service.drain(settings.engine_drain_seconds)
             _log.info("drained" if in_time else "some requests did not finish in time")
         ended = await service.close()
+        withdraw(home)  # before the port is free for others
         server.should_exit = True
         await serving
     finally:

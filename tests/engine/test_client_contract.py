@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from filelock import FileLock
 
 from engine import address, wire
 from engine.app import build_app
@@ -74,7 +75,7 @@ async def _http(load: Callable[[], TextModel], home: Home, settings: EngineSetti
     metrics = Metrics()
     service = EngineService(settings, load, observer=metrics)
     server = _uvicorn(build_app(service, metrics, address.ensure_token(home)))
-    with _listening(settings) as (listener, url):
+    with FileLock(address.lock_file(home)), _listening(settings) as (listener, url):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         address.publish(home, address.Address(url, os.getpid(), settings.engine_socket))
         client = HttpClient(home)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import fcntl
 import os
 import signal
 import socket
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from filelock import FileLock
 
 from engine import address, wire
 from engine.client import HttpClient, find_client, running
@@ -59,6 +60,13 @@ def engine(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Co
 @pytest.fixture
 def home() -> Home:
     return Home.create(StorageSettings.load())
+
+
+@pytest.fixture
+def lock_held(home: Home) -> Generator[None, None, None]:
+    """For tests whose engine is a few lines of the test itself."""
+    with FileLock(address.lock_file(home)):
+        yield
 
 
 def ask(engine: Command, method: str, path: str, *, token: str | None = None, **more: object) -> httpx.Response:
@@ -241,13 +249,15 @@ def test_a_model_that_cannot_be_loaded_ends_the_engine_with_a_sentence(home: Hom
     assert not address.address_file(home).exists()
 
 
-def test_a_port_in_use_is_one_sentence(home: Home) -> None:
+def test_a_port_in_use_is_one_sentence_and_a_dead_engines_address_is_gone(home: Home) -> None:
+    address.publish(home, address.Address("http://127.0.0.1:8765", os.getpid()))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         with redraft("engine", home=home, ENGINE_PORT=port) as command:
             assert command.ends() == 1
     assert command.said[0] == f"redraft: The engine cannot listen on 127.0.0.1 port {port}: address already in use."
     assert len(command.said) == 2
+    assert not address.address_file(home).exists()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", ""])
@@ -278,21 +288,42 @@ def test_a_unix_socket_is_for_its_owner_and_a_dead_ones_file_is_replaced(tmp_pat
         pass
 
 
-async def test_what_a_dead_engine_has_left_behind_does_not_count(home: Home) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    for pid in (ended.pid, os.getpid()):  # gone; or its number belongs to another process now
-        left = {"url": f"http://127.0.0.1:{port}", "pid": pid}
-        address.address_file(home).write_text(json.dumps(left))
+async def test_what_listens_where_a_dead_engine_did_is_shown_neither_token_nor_conversation(home: Home) -> None:
+    address.ensure_token(home)
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1000))
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        # The number of a process that lives, as after a restart of the machine; and the lock's file is still there.
+        address.publish(home, address.Address(f"http://127.0.0.1:{port}", os.getpid()))
+        address.lock_file(home).touch()
+        assert not await asyncio.to_thread(running, home)
         client = find_client(EngineSettings(), home)
         assert isinstance(client, LocalClient)
         await client.close()
+        over_http = HttpClient(home)
+        assert (await over_http.health()).state == "down"
         with pytest.raises(EngineUnavailable, match="No engine is running"):
-            await anext(HttpClient(home).summarize(SummaryRequest(talk(2))))
+            await anext(over_http.summarize(SummaryRequest(talk(2))))
+        await over_http.close()
+    assert heard == []
 
 
+def test_an_engine_lives_while_it_holds_its_lock_and_looking_is_not_holding(home: Home) -> None:
+    assert not address.alive(home)
+    with FileLock(address.lock_file(home)):
+        assert address.alive(home)
+    address.lock_file(home).touch()
+    with address.lock_file(home).open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as another client does in passing
+        assert not address.alive(home)
+
+
+@pytest.mark.usefixtures("lock_held")
 @pytest.mark.parametrize("half", [b"", b'{"event":"queued","ahead":0}\n{"event":"sent'])
 async def test_an_engine_that_dies_in_the_middle_is_a_clear_sentence(home: Home, half: bytes) -> None:
     async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -314,6 +345,7 @@ async def test_an_engine_that_dies_in_the_middle_is_a_clear_sentence(home: Home,
         await client.close()
 
 
+@pytest.mark.usefixtures("lock_held")
 async def test_an_engine_that_falls_silent_is_given_up_in_the_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.client._SILENCE_S", 0.05)
     over = asyncio.Event()
@@ -334,6 +366,7 @@ async def test_an_engine_that_falls_silent_is_given_up_in_the_end(home: Home, mo
         await client.close()
 
 
+@pytest.mark.usefixtures("lock_held")
 async def test_something_else_on_the_port_is_not_taken_for_an_engine(home: Home) -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):
