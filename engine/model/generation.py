@@ -19,6 +19,7 @@ from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_outputs import BaseModelOutput
 
+from engine.model.allocator import give_back
 from engine.model.tokens import TextWriter, Tokens
 from engine.protocols import Generated, Listener, Row
 from engine.requests import ModelInfo
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 BASE = "base"
 #: Prompts are read by the encoder together while the shorter is at least this part of the longest.
 _NEAR = 0.85
+#: Most tokens, padding included, that the encoder reads at once: what it holds meanwhile grows with them.
+_READ_TOKENS = 4096
+#: Prompt tokens, padding included, from which on a batch's memory is given back to the system after it.
+_LARGE = 2048
 
 
 class LoadedModel:
@@ -87,6 +92,8 @@ class LoadedModel:
             raise EngineError(
                 "The model failed while writing.", "Try again; if it happens again, the engine's log has the reason."
             ) from error
+        if self.info.device == "cpu" and len(prompts) * max(len(prompt) for prompt in prompts) >= _LARGE:
+            give_back()
 
     def _check(self, row: Row, length: int) -> None:
         """Refuse what cannot be written; nothing is ever cut silently."""
@@ -142,7 +149,8 @@ class LoadedModel:
             return []
         groups: list[list[int]] = []
         for i in sorted(range(len(prompts)), key=lambda i: -len(prompts[i])):
-            if groups and len(prompts[i]) >= _NEAR * len(prompts[groups[-1][0]]):
+            longest = len(prompts[groups[-1][0]]) if groups else 0
+            if groups and len(prompts[i]) >= _NEAR * longest and (len(groups[-1]) + 1) * longest <= _READ_TOKENS:
                 groups[-1].append(i)
             else:
                 groups.append([i])
