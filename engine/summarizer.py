@@ -153,7 +153,7 @@ class Summarizer:
         empty = self._prompter.merge([""], options) if merging else self._prompter.conversation("", options, parts=2)
         room = self._info.context_tokens - self._count([empty])[0] - 8
         if not self._info.encoder_decoder:
-            room -= min(self._info.max_new_tokens, self._info.context_tokens // 2)
+            room -= self._info.max_new_tokens
         if room < _LEAST_ROOM:
             raise EngineError(
                 f"The model {self._info.name} reads only {self._info.context_tokens} tokens, too few to summarise.",
@@ -168,7 +168,7 @@ class Summarizer:
         cut = pack(turns, budget=room, largest=max(_LEAST_ROOM, room // 2) if shorter else None)
         limit = self._info.context_tokens
         if not self._info.encoder_decoder:
-            limit -= min(self._info.max_new_tokens, limit // 2)
+            limit -= self._info.max_new_tokens
         finished: list[tuple[str, int]] = []
         total = len(cut)
         for at in range(0, total, 64):

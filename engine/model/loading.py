@@ -148,7 +148,8 @@ def _describe(
 ) -> ModelInfo:
     encoder_decoder = bool(config.is_encoder_decoder)
     context = min(context_tokens(config, tokenizer), settings.engine_max_context)
-    room = decoder_tokens(config) if encoder_decoder else context - 1
+    # A decoder-only model writes into its context: an answer may take half of it, so that a prompt always has the rest.
+    room = decoder_tokens(config) if encoder_decoder else context // 2
     ours = getattr(config, "redraft", None)
     ours = ours if isinstance(ours, dict) else {}
     return ModelInfo(

@@ -147,7 +147,7 @@ def test_a_cancelled_row_ends_and_the_others_write_the_same(load_tiny: Loader, n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_that_nobody_waits_for_ends_at_once(load_tiny: Loader, name: str) -> None:
-    heard = write(full(load_tiny, name), rows(200), cancel_after=dict.fromkeys(range(5), 0))
+    heard = write(full(load_tiny, name), rows(100), cancel_after=dict.fromkeys(range(5), 0))
     assert all(generated.stopped == "cancelled" for generated in heard.ended.values())
     assert all(generated.output_tokens <= 1 for generated in heard.ended.values())
 
@@ -198,6 +198,16 @@ def test_a_prompt_beyond_the_context_is_refused_and_never_cut(load_tiny: Loader,
         model.generate([Row("short", 8), Row(long, 8)], Heard())
     assert str(model.count_tokens([long])[0]) in refused.value.message
     assert write(model, rows(4)).ended, "the model no longer works"
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_half_of_a_decoders_context_is_the_prompts_however_long_answers_may_be(load_tiny: Loader, name: str) -> None:
+    model = load_tiny(name, engine_quantization="none", engine_max_new_tokens=CONTEXT - 1)
+    assert model.info.max_new_tokens == CONTEXT // 2
+    prompt = "Ana"
+    while model.count_tokens([f"{prompt} Ana"])[0] <= CONTEXT // 2:
+        prompt += " Ana"
+    assert write(model, [Row(prompt, model.info.max_new_tokens)], cancel_after={0: 1}).ended
 
 
 def test_a_decoder_refuses_a_prompt_that_leaves_no_room_for_the_answer(load_tiny: Loader) -> None:
