@@ -16,7 +16,7 @@ def bot_checks(environment: Mapping[str, str] | None = None) -> list[dict[str, s
     """Run ``python -m bot --check``; ``environment`` is added to this process's own."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bot", "--check"],
+            [sys.executable, "-P", "-m", "bot", "--check"],
             capture_output=True,
             text=True,
             check=False,

@@ -1,22 +1,27 @@
 """What `redraft doctor` looks at: one finding and one fix a line, each check on its own so that none hides another.
 
-A check never raises and changes nothing. It knows no rule of the product: it asks the parts that do. The model
-libraries are asked in a child process, and so is the bot, which this package may not import.
+A check makes nothing: no data directory, no database. Whatever goes wrong in one is its finding. It knows no rule of
+the product: it asks the parts that do. The model libraries are asked in a child process, and so is the bot, which
+this package may not import.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from storage.errors import RedraftError
 from storage.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from engine.model.probe import Probe
 
 Status = Literal["ok", "warn", "fail"]
 #: Free space under which a fine-tune's checkpoints and a backup no longer fit side by side.
@@ -34,29 +39,32 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Every check's finding, as each comes."""
-    yield _python()
-    yield _sqlite()
-    yield from _model_libraries()
-    try:
-        settings = StorageSettings.load()
-    except RedraftError as error:
-        yield Finding("Settings", "fail", error.message, error.hint)
-        return
-    yield _settings()
-    for check in (_data_directory, _database, _disk, _backup):
-        yield _guarded(check, settings)
-    yield from _bot()
+    """Every check's findings, as each comes."""
+    for name, check in (
+        ("Python", lambda: [_python()]),
+        ("SQLite", lambda: [_sqlite()]),
+        ("Model", _model_libraries),
+        ("Settings", lambda: [_settings()]),
+        ("Data directory", lambda: [_data_directory()]),
+        ("Database", lambda: [_database()]),
+        ("Disk", lambda: [_disk()]),
+        ("Backup", lambda: [_backup()]),
+        ("Engine", lambda: [_engine()]),
+        ("Chats", _bot),
+    ):
+        yield from _guarded(name, check)
 
 
-def _guarded(check: Callable[[StorageSettings], Finding], settings: StorageSettings) -> Finding:
-    name = check.__name__.strip("_").replace("_", " ").capitalize()
+def _guarded(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     try:
-        return check(settings)
+        yield from check()
     except RedraftError as error:
-        return Finding(name, "fail", error.message, error.hint)
+        yield Finding(name, "fail", error.message, error.hint)
     except OSError as error:
-        return Finding(name, "fail", f"could not be looked at ({error.strerror})", "Check its permissions.")
+        yield Finding(name, "fail", f"could not be looked at ({error.strerror})", "Check its permissions.")
+    except Exception as error:
+        # A defect in one check must not hide the others from somebody who needs them.
+        yield Finding(name, "fail", f"could not be looked at ({type(error).__name__})", "Please report this.")
 
 
 def _python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
@@ -82,7 +90,7 @@ def _model_libraries() -> Iterator[Finding]:
 
     found = probe()
     if found.error:
-        yield Finding("torch", "fail", found.error, "Install again: pip install --constraint constraints.txt redraft.")
+        yield Finding("torch", "fail", found.error, "Install Redraft again: `make demo` in its checkout, or its wheel.")
         return
     for name in ("torch", "transformers", "peft", "bitsandbytes"):
         version = getattr(found, name)
@@ -100,23 +108,33 @@ def _model_libraries() -> Iterator[Finding]:
             yield Finding("GPU", "ok", size)
     else:
         yield Finding("GPU", "ok", "none that CUDA sees; the model runs on the CPU")
-    yield _model(on_gpu=bool(found.gpus))
+    if found.transformers:
+        yield from _guarded("Model", lambda: [_model(found)])
 
 
-def _model(*, on_gpu: bool) -> Finding:
+def _model(found: Probe) -> Finding:
     from engine.model.checkpoint import check_family, read_checkpoint
-    from engine.model.resolve import NotFetched, resolve
+    from engine.model.resolve import NotFetched, gigabytes, resolve
     from engine.settings import EngineSettings
     from storage.home import Home
 
+    settings = EngineSettings.load()
+    on_gpu = bool(found.gpus) and settings.engine_device != "cpu"
+    if settings.engine_device == "cuda" and not found.gpus:
+        return Finding(
+            "Model", "fail", "ENGINE_DEVICE=cuda, and CUDA sees no GPU", "Set it to auto, or mend the driver."
+        )
     try:
-        settings = EngineSettings.load()
         resolved = resolve(settings, pins=Home.at(StorageSettings.load()).root / "models.json", fetch=False)
-        check_family(read_checkpoint(resolved.path, resolved.name))
     except NotFetched as error:
         return Finding("Model", "warn", error.message, error.hint)
-    except RedraftError as error:
-        return Finding("Model", "fail", error.message, error.hint)
+    checkpoint = read_checkpoint(resolved.path, resolved.name)
+    check_family(checkpoint)
+    needed = checkpoint.bytes_needed("nf4" if settings.engine_quantization == "nf4" else "full", 2 if on_gpu else 4)
+    memory = found.gpus[0].total_bytes if on_gpu else machine_memory()
+    if needed > memory:
+        finding = f"{settings.engine_model} needs {gigabytes(needed)}, and there are {gigabytes(memory)} in all"
+        return Finding("Model", "fail", finding, "Choose a smaller model: `redraft init` proposes one.")
     if settings.engine_model == "starter":
         return Finding("Model", "ok", "the starter model, a demonstration; `redraft init` chooses a real one")
     label = settings.engine_model + (f"@{resolved.revision[:12]}" if resolved.revision else "")
@@ -126,15 +144,20 @@ def _model(*, on_gpu: bool) -> Finding:
     return Finding("Model", "ok", f"{label}, on the {'GPU' if on_gpu else 'CPU'}")
 
 
+def machine_memory() -> int:
+    """Memory of the machine in bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
 def _settings() -> Finding:
     from engine.settings import EngineSettings
     from storage.config import env_file
 
     path = env_file()
-    try:
-        EngineSettings.load()
-    except RedraftError as error:
-        return Finding("Settings", "fail", error.message, error.hint)
+    EngineSettings.load()
+    StorageSettings.load()
     if path is None:
         return Finding("Settings", "ok", "no .env; defaults and the environment (`redraft init` writes one)")
     if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -142,40 +165,61 @@ def _settings() -> Finding:
     return Finding("Settings", "ok", str(path))
 
 
-def _data_directory(settings: StorageSettings) -> Finding:
+def _data_directory() -> Finding:
     from storage.home import Home
 
-    root = Home.at(settings).root
-    # Looked at before anything opens it: opening tightens the mode, and that it was open is worth knowing.
-    if root.is_dir() and (mode := stat.S_IMODE(root.stat().st_mode)) & 0o077:
+    root = Home.at(StorageSettings.load()).root
+    if not root.exists():
+        parent = next(one for one in root.parents if one.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            fix = "Set REDRAFT_HOME to a directory that can be made and written."
+            return Finding("Data directory", "fail", f"{root} cannot be made: {parent} is not writable", fix)
+        return Finding("Data directory", "ok", f"{root}, made when it is first needed")
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        return Finding("Data directory", "fail", f"{root} cannot be written", "Check who owns it, or set REDRAFT_HOME.")
+    if (mode := stat.S_IMODE(root.stat().st_mode)) & 0o077:
         return Finding("Data directory", "fail", f"{root} is open to others (mode {mode:o})", f"chmod 700 {root}")
-    Home.create(settings)
     return Finding("Data directory", "ok", str(root))
 
 
-def _database(settings: StorageSettings) -> Finding:
+def _has_database(settings: StorageSettings) -> bool:
+    from storage.home import Home
+
+    return settings.postgresql_url is not None or Home.at(settings).database.exists()
+
+
+def _database() -> Finding:
     from storage.database import Database
 
+    settings = StorageSettings.load()
+    if not _has_database(settings):
+        return Finding("Database", "ok", "none yet; the first summary makes it")
     database = Database.open(settings)
     try:
-        return Finding("Database", "ok", f"{database.where}, schema current")
+        if problems := database.check():
+            return Finding("Database", "fail", f"damaged: {problems}", "Run `redraft restore DIR` from a backup.")
+        return Finding("Database", "ok", f"{database.where}: whole, schema current")
     finally:
         database.close()
 
 
-def _disk(settings: StorageSettings) -> Finding:
+def _disk() -> Finding:
     from storage.home import Home
 
-    free = shutil.disk_usage(Home.create(settings).root).free
+    root = Home.at(StorageSettings.load()).root
+    free = shutil.disk_usage(next(one for one in (root, *root.parents) if one.exists())).free
     if free < _LOW_DISK_BYTES:
         return Finding("Disk", "warn", f"{free / 1e9:.1f} GB free", "Free some space, or move REDRAFT_HOME.")
     return Finding("Disk", "ok", f"{free / 1e9:.0f} GB free")
 
 
-def _backup(settings: StorageSettings) -> Finding:
+def _backup() -> Finding:
     from storage.backup import last_backup
     from storage.database import Database
 
+    settings = StorageSettings.load()
+    if not _has_database(settings):
+        return Finding("Backup", "ok", "nothing to back up yet")
     database = Database.open(settings)
     try:
         last = last_backup(database)
@@ -187,6 +231,34 @@ def _backup(settings: StorageSettings) -> Finding:
     if days > settings.backup_max_age_days:
         return Finding("Backup", "warn", f"{days} days old", "Run `redraft backup DIR`.")
     return Finding("Backup", "ok", f"{last:%Y-%m-%d %H:%M} UTC")
+
+
+def _engine() -> Finding:
+    import asyncio
+
+    from engine.client import HttpClient
+    from engine.requests import Health
+    from storage.home import Home
+
+    home = Home.at(StorageSettings.load())
+
+    async def ask() -> Health:
+        client = HttpClient(home)
+        try:
+            return await client.health()
+        finally:
+            await client.close()
+
+    if not home.root.exists():
+        return Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without")
+    health = asyncio.run(ask())
+    if health.state == "down":
+        return Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without")
+    told = f"{health.state}, {health.running} running, {health.waiting} waiting"
+    if health.restarts or health.detail:
+        finding = f"{told}, started again {health.restarts} times. {health.detail}".strip()
+        return Finding("Engine", "warn", finding, "Its log in the data directory says why it fell.")
+    return Finding("Engine", "ok", told)
 
 
 def _bot() -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from engine.conversation import Conversation, Message
 from engine.text.safety import visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from engine.requests import SummaryResult
 
 #: Characters of a source message that are quoted.
@@ -46,6 +48,8 @@ def as_document(conversation: Conversation, result: SummaryResult, stored: str) 
         "adapter": result.adapter,
         "model": result.model,
         "demonstration": result.demonstration,
+        "prompt_version": result.prompt_version,
+        "notes": list(result.notes),
         "style": result.style,
         "focus": result.focus or None,
         "messages": result.coverage.messages,
@@ -55,6 +59,13 @@ def as_document(conversation: Conversation, result: SummaryResult, stored: str) 
         "output_tokens": result.output_tokens,
         "seconds": round(result.seconds, 3),
     }
+
+
+def plain_console() -> Console:
+    """Standard output for text that people wrote: nothing in it is markup, an emoji code or something to colour."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -103,9 +114,7 @@ def summary_lines(conversation: Conversation, result: SummaryResult) -> tuple[li
 
 def print_summary(conversation: Conversation, result: SummaryResult) -> None:
     """Print a summary for people: the text, what it rests on, what it covers and what wrote it."""
-    from rich.console import Console
-
-    out = Console(highlight=False, markup=False, soft_wrap=True)
+    out = plain_console()
     sentences, sources = summary_lines(conversation, result)
     out.print("\n".join(sentences))
     out.print()
@@ -128,6 +137,7 @@ def describe(result: SummaryResult) -> str:
     if coverage.parts > 1:
         text += f"; read in {coverage.parts:,} parts"
     text += f". Written by {result.model}, adapter {result.adapter}, in {result.seconds:.1f} s."
+    text += "".join(f" {note}" for note in result.notes)
     if result.demonstration:
         text += " The starter model is a demonstration: run `redraft init` to choose a real one."
     return text

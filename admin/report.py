@@ -7,6 +7,7 @@ what the commands do.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,18 @@ from storage.errors import RedraftError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+#: C1 controls, bidirectional marks, line separators: none of them is needed to read a document.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 def report_error(error: RedraftError) -> None:
     """Print an error's sentence and, on a line of its own, what to do next."""
-    print(f"redraft: {error.message}", file=sys.stderr)  # noqa: T201
+    from engine.text.safety import visible
+
+    # A sentence may quote a file's name or content, and those must not be able to drive the terminal.
+    print(f"redraft: {visible(error.message, keep_newlines=False)}", file=sys.stderr)  # noqa: T201
     if error.hint:
-        print(f"         {error.hint}", file=sys.stderr)  # noqa: T201
+        print(f"         {visible(error.hint, keep_newlines=False)}", file=sys.stderr)  # noqa: T201
 
 
 def report_unexpected(error: Exception) -> None:
@@ -39,7 +46,7 @@ def report_unexpected(error: Exception) -> None:
             log.write(f"{describe_exception(error)}\n")
         path.chmod(0o600)
         where = f"The details are in {path}; please report them."
-    except (OSError, RedraftError):
+    except Exception:
         where = "The details could not be written to the data directory; `redraft doctor` checks it."
     report_error(RedraftError(f"Something went wrong that should not have ({name}).", where))
 
@@ -52,8 +59,12 @@ def _error_log() -> Path:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on standard output, UTF-8, keys in the order given."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """Print one JSON document on standard output, UTF-8, keys in the order given.
+
+    Control and formatting characters that JSON would let stand (C1, bidirectional ones) are escaped.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    sys.stdout.write(_UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 @contextmanager

@@ -16,4 +16,4 @@ def register(app: typer.Typer) -> None:
 
         # `admin` and `bot` never import each other, so the process is started by its module's name. exec rather than
         # a child: signals and the exit code are then the bot's own.
-        os.execv(sys.executable, [sys.executable, "-m", "bot"])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "bot"])

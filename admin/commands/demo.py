@@ -39,16 +39,14 @@ def register(app: typer.Typer) -> None:
 async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> None:
     from importlib.resources import as_file, files
 
-    from rich.console import Console
-
     from admin.follow import following
-    from admin.present import print_summary, quoted
+    from admin.present import plain_console, print_summary, quoted
     from admin.samples import SAMPLES
     from engine.formats import read_conversation
     from engine.local import LocalClient
     from engine.requests import SummaryRequest
 
-    out = Console(highlight=False, markup=False, soft_wrap=True)
+    out = plain_console()
     client = LocalClient(settings)
     try:
         for sample in SAMPLES[:count]:

@@ -23,15 +23,17 @@ def register(app: typer.Typer) -> None:
             findings = list(examine())
             print_json([asdict(finding) for finding in findings])
         else:
-            from rich.console import Console
-            from rich.markup import escape
+            from rich.text import Text
 
-            out, findings = Console(highlight=False), []
-            marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
+            from admin.present import plain_console
+            from engine.text.safety import visible
+
+            out, findings = plain_console(), []
+            marks = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
             for finding in examine():
                 findings.append(finding)
-                out.print(f"{marks[finding.status]} {finding.name:<15} {escape(finding.finding)}", soft_wrap=True)
+                out.print(Text.assemble(marks[finding.status], f" {finding.name:<15} {visible(finding.finding)}"))
                 if finding.fix:
-                    out.print(f"     {'':<15} -> {escape(finding.fix)}", soft_wrap=True)
+                    out.print(f"     {'':<15} -> {visible(finding.fix)}")
         if any(finding.status == "fail" for finding in findings):
             raise typer.Exit(1)

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from storage.errors import (
+    ModelError,
+    ModelUnreachable,
+    OptionNotHonoured,
+    RedraftError,
+    SchemaError,
+    SettingsError,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,17 +37,23 @@ def register(app: typer.Typer) -> None:
         """Load the model and answer requests on this machine (usually started by `redraft up`)."""
         from admin.report import report_error
         from admin.supervisor import FOR_GOOD, Supervised
-        from storage.errors import RedraftError
 
         given = {"engine_host": host, "engine_port": port}
         supervised = Supervised.of_environment()
         try:
             run({name: value for name, value in given.items() if value is not None}, supervised)
         except RedraftError as error:
-            if not supervised.present:
+            if not supervised.present or not permanent(error):
                 raise
             report_error(error)
             raise typer.Exit(FOR_GOOD) from error
+
+
+def permanent(error: RedraftError) -> bool:
+    """Whether starting again would only fail again, until a person has changed something."""
+    if isinstance(error, ModelUnreachable):
+        return False
+    return isinstance(error, SettingsError | SchemaError | OptionNotHonoured | ModelError)
 
 
 def run(given: Mapping[str, str | int], supervised: Supervised) -> None:

@@ -51,14 +51,14 @@ def register(app: typer.Typer) -> None:
 
 def _ask_model(given: str, *, yes: bool) -> dict[str, str]:
     """The model's settings, checked; asks again until an answer is usable or the given one is not."""
-    import psutil
-
+    from admin.doctor import machine_memory
     from engine.catalogue import MODELS, propose
     from engine.model.probe import probe
 
     found = probe()
-    memory = psutil.virtual_memory().total
-    gpu = max(found.gpus, key=lambda one: one.total_bytes, default=None)
+    memory = machine_memory()
+    # The engine loads on the first device.
+    gpu = found.gpus[0] if found.gpus else None
     for line in _describe_machine(found, memory):
         typer.echo(line)
     budget = gpu.total_bytes if gpu else memory
@@ -84,7 +84,7 @@ def _ask_model(given: str, *, yes: bool) -> dict[str, str]:
             if yes
             else typer.prompt("\nModel: a number, a Hugging Face id, or a directory carried in by hand", proposed.name)
         )
-        if answer.isdigit() and 1 <= int(answer) <= len(MODELS):
+        if answer.isdecimal() and 1 <= int(answer) <= len(MODELS):
             answer = MODELS[int(answer) - 1].name
         try:
             return _check_model(answer)
@@ -132,7 +132,7 @@ def _ask_tokens() -> dict[str, str]:
     """The chat platforms' tokens that were given, each checked by the bot's own settings before the next is asked."""
     from admin.bot_checks import refusal
 
-    typer.echo("\nChats (docs/slack.md and docs/discord.md say how to get the tokens; they are typed unseen):")
+    typer.echo("\nChats (tokens are typed unseen; leave one empty to do without):")
     answers: dict[str, str] = {}
     for name, question in _TOKENS.items():
         if name == "SLACK_APP_TOKEN" and "SLACK_BOT_TOKEN" not in answers:
@@ -154,7 +154,7 @@ def _ask_tokens() -> dict[str, str]:
 
 def _write(file: Path, answers: dict[str, str]) -> None:
     """Set the answers in the file and leave the rest of it alone; readable by its owner only."""
-    from dotenv import set_key, unset_key
+    from dotenv import dotenv_values, set_key, unset_key
 
     try:
         file.touch(mode=0o600, exist_ok=True)
@@ -162,7 +162,7 @@ def _write(file: Path, answers: dict[str, str]) -> None:
         for name, value in answers.items():
             if value:
                 set_key(file, name, value, quote_mode="auto")
-            else:
+            elif name in dotenv_values(file):
                 unset_key(file, name)
     except OSError as error:
         raise SettingsError(

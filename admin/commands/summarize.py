@@ -14,6 +14,8 @@ import typer
 
 if TYPE_CHECKING:
     from engine.requests import SummaryRequest, SummaryResult
+    from storage.database import Database
+    from storage.settings import StorageSettings
 
 
 class StyleChoice(StrEnum):
@@ -69,7 +71,6 @@ def register(app: typer.Typer) -> None:
 def run(request: SummaryRequest, *, json_: bool) -> None:
     """Summarise, store and print one conversation, opening and closing what that takes."""
     import asyncio
-    import getpass
 
     from admin.follow import following
     from admin.present import as_document, print_summary
@@ -85,6 +86,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     home = Home.create(storage_settings)
     # Opened before the model is: a database that cannot be written should not cost a minute of generation.
     database = Database.open(storage_settings)
+    asked_by = f"local:{login_name()}"
 
     async def main() -> SummaryResult:
         with following() as follower:
@@ -96,10 +98,36 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
 
     try:
         result = asyncio.run(main())
-        stored = store_summary(database, request, result, asked_by=f"local:{getpass.getuser()}")
+        stored = store_summary(database, request, result, asked_by=asked_by)
+        _keep_no_longer_than_promised(database, storage_settings)
     finally:
         database.close()
     if json_:
         print_json(as_document(request.conversation, result, stored))
     else:
         print_summary(request.conversation, result)
+
+
+def login_name() -> str:
+    """Who is logged in; the user's number where it has no name, as in many containers."""
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _keep_no_longer_than_promised(database: Database, settings: StorageSettings) -> None:
+    """Retention for people who use the command line alone: no bot runs the daily job for them."""
+    from contextlib import suppress
+    from datetime import UTC, datetime
+
+    from storage.errors import StorageError
+    from storage.retention import enforce_slot
+
+    now = datetime.now(UTC).astimezone()
+    # The summary is written and stored; a database that is busy now is tidied the next time.
+    with suppress(StorageError):
+        enforce_slot(database, settings, slot=now.date().isoformat(), now=now)

@@ -47,7 +47,7 @@ def probe() -> Probe:
     """Ask a child process; never raises."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "engine.model.probe"],
+            [sys.executable, "-P", "-m", "engine.model.probe"],
             capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         found = json.loads(done.stdout.splitlines()[-1])

@@ -55,7 +55,7 @@ def test_open_data_directory_fails(own_home: Path) -> None:
 
     Home.create(StorageSettings.load())
     own_home.chmod(0o755)
-    finding = doctor._data_directory(StorageSettings.load())
+    finding = doctor._data_directory()
     assert (finding.status, finding.fix) == ("fail", f"chmod 700 {own_home}")
 
 
@@ -83,6 +83,36 @@ def test_settings_file_that_others_can_read_is_a_warning(tmp_path: Path, monkeyp
     monkeypatch.setenv("REDRAFT_ENV_FILE", str(path))
     finding = doctor._settings()
     assert (finding.status, finding.fix) == ("warn", f"chmod 600 {path}")
+
+
+def test_looking_makes_nothing(own_home: Path) -> None:
+    assert _doctor("--json").returncode == 0
+    assert not own_home.exists()
+
+
+def test_check_that_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> doctor.Finding:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(doctor, "_sqlite", broken)
+    found = {one.name: one for one in doctor.examine()}
+    assert found["SQLite"].status == "fail"
+    assert "ZeroDivisionError" in found["SQLite"].finding
+    assert found["Disk"].status == "ok"
+
+
+def test_damaged_database_fails_with_a_fix(own_home: Path) -> None:
+    from storage.database import Database
+    from storage.home import Home
+    from storage.settings import StorageSettings
+
+    Database.open(StorageSettings.load()).close()
+    path = Home.at(StorageSettings.load()).database
+    content = bytearray(path.read_bytes())
+    content[4096:12288] = os.urandom(8192)
+    path.write_bytes(content)
+    found = list(doctor._guarded("Database", lambda: [doctor._database()]))
+    assert [one.status for one in found] == ["fail"]
 
 
 def test_old_python_fails() -> None:

@@ -154,10 +154,8 @@ def test_right_to_left_and_emoji_text_is_summarised(tmp_path: Path) -> None:
         "דנה: הפגישה עברה ליום שני 🎉\nסמי: מצוין, נתראה ב-10:00 👍👍🏽\nLea: 👩‍👩‍👧 ok\n", encoding="utf-8"
     )
     done = redraft("summarize", path, "--json")
-    assert done.returncode in (0, 1), done.stderr
-    assert "Traceback" not in done.stderr
-    if done.returncode == 0:
-        assert json.loads(done.stdout)["messages"] == 3
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["messages"] == 3
 
 
 def test_message_of_a_megabyte_is_summarised(tmp_path: Path) -> None:
