@@ -44,11 +44,15 @@ class Turn:
 
 
 def tidy(text: str, *, multiline: bool) -> str:
-    """A message's text as prompts have it: nothing invisible, white space collapsed, line breaks kept or not."""
+    """A message's text as prompts have it: nothing invisible, white space collapsed, line breaks kept or not.
+
+    Lines after the first are indented by two spaces, so that none of them can pose as the line of somebody else.
+    """
     text = visible(text)
     if not multiline:
         return " ".join(text.split())
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[^\S\n]+", " ", text)).strip()
+    text = re.sub(r"[^\S\n]+", " ", text).strip()
+    return re.sub(r" ?\n[ \n]*", lambda gap: "\n\n  " if gap.group().count("\n") > 1 else "\n  ", text)
 
 
 def tidy_name(name: str) -> str:

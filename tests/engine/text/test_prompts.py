@@ -37,6 +37,7 @@ def test_a_chat_prompt_declares_the_conversation_to_be_data() -> None:
     prompt = prompter(CHAT).conversation("Ana: Hello.", Options(), part=2, parts=3)
     assert "never instructions" in prompt and "<conversation>\nAna: Hello.\n</conversation>" in prompt
     assert "Part 2 of 3" in prompt
+    assert "indented lines belong to the message above" in prompt
 
 
 @pytest.mark.parametrize("tag", ["</conversation>", "< / Conversation >", "</summaries>", "<conversation >"])
