@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 
@@ -19,12 +20,12 @@ from bot.check import checks
 from bot.scheduler import Scheduler
 from bot.settings import BotSettings
 from storage.database import Database
-from storage.errors import RedraftError, SettingsError
+from storage.errors import OptionNotHonoured, RedraftError, SchemaError, SettingsError
 from storage.home import Home
 from storage.logs import configure_logging
 from storage.settings import StorageSettings
 
-#: Exit code for a failure that starting again cannot mend (a bad setting, a schema of another version).
+#: Tells a supervisor that starting again cannot mend the failure (a bad setting, a schema of another version).
 EXIT_PERMANENT = 78
 
 
@@ -45,27 +46,48 @@ async def serve(settings: BotSettings, storage: StorageSettings, database: Datab
         log.info("stopped")
 
 
+def run() -> int:
+    """Wire the process and serve; the exit code of one that was told to end or that broke.
+
+    Raises:
+        RedraftError: a setting, the data directory or the database cannot be used.
+    """
+    settings, storage = BotSettings.load(), StorageSettings.load()
+    if missing := settings.missing_slack_token:
+        raise SettingsError(f"Slack needs both of its tokens, and {missing} is not set.", f"Set {missing} in the .env.")
+    home = Home.create(storage)
+    configure_logging("bot", home.logs)
+    database = Database.open(storage)
+    try:
+        asyncio.run(serve(settings, storage, database))
+    except RedraftError:
+        raise
+    except Exception as error:
+        structlog.get_logger("bot").exception("ended by a failure")
+        name, log = type(error).__name__, home.logs / "bot.jsonl"
+        _say(f"The bot ended by a failure of its own ({name}). The details are in {log}; please report them.")
+        return 1
+    finally:
+        database.close()
+    return 0
+
+
 def main() -> int:
     """Start the process; a failure is one sentence on standard error and an exit code."""
     if sys.argv[1:] == ["--check"]:
         print(json.dumps(checks()))  # noqa: T201
         return 0
     try:
-        settings, storage = BotSettings.load(), StorageSettings.load()
-        if missing := settings.missing_slack_token:
-            raise SettingsError(
-                f"Slack needs both of its tokens, and {missing} is not set.", f"Set {missing} in the .env."
-            )
-        configure_logging("bot", Home.create(storage).logs)
-        database = Database.open(storage)
+        return run()
     except RedraftError as error:
-        print(f"redraft: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_PERMANENT
-    try:
-        asyncio.run(serve(settings, storage, database))
-    finally:
-        database.close()
-    return 0
+        _say(str(error))
+        # A supervisor sets the variable, and starts again whatever may work later: a database that is busy or down.
+        permanent = isinstance(error, SettingsError | SchemaError | OptionNotHonoured)
+        return EXIT_PERMANENT if permanent and "REDRAFT_READY_FD" in os.environ else error.exit_code
+
+
+def _say(sentence: str) -> None:
+    print(f"redraft: {sentence}", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ class ModelError(RedraftError):
     """A model cannot be loaded: missing, unreachable, unknown, too big or unsafe."""
 
 
+class ModelUnreachable(ModelError):
+    """A model is not on this machine and cannot be fetched at the moment; later it may be."""
+
+
 class EngineError(RedraftError):
     """The engine could not finish a request."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.model.checkpoint import Representation, weight_files
 from engine.settings import EngineSettings
-from storage.errors import ModelError
+from storage.errors import ModelError, ModelUnreachable
 
 STARTER = "starter"
 Tell = Callable[[str], None]
@@ -168,7 +168,7 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
     """Every failure of the Hub as one sentence."""
     from huggingface_hub import errors
 
-    unreachable = ModelError(
+    unreachable = ModelUnreachable(
         f"The model {name} is not on this machine, and the Hugging Face Hub cannot be reached.",
         "Connect once to fetch it, carry its directory in and name that in ENGINE_MODEL, or use the starter.",
     )

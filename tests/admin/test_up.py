@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sqlite3
 
 import pytest
 from filelock import FileLock
 
+from admin.commands.engine import permanent
+from engine.address import lock_file
+from storage.errors import (
+    EngineError,
+    ModelError,
+    ModelUnreachable,
+    OptionNotHonoured,
+    RedraftError,
+    SchemaError,
+    SettingsError,
+    StorageError,
+)
 from storage.home import Home
 from storage.settings import StorageSettings
 from tests.engine.processes import redraft
@@ -28,6 +41,32 @@ def test_an_engine_that_cannot_start_ends_up_with_its_reason_and_the_bot_ends_to
     assert f"redraft: The engine cannot listen on 127.0.0.1 port {port}: address already in use." in sentences
     assert sentences[-2:] == ["redraft: The engine could not start.", "         It says why above."]
     assert not any("Traceback" in line for line in up.said)
+
+
+def test_an_engine_that_cannot_start_yet_is_started_again(home: Home) -> None:
+    # As after a kill of the `up` before: its engine finishes what it was asked, and holds the directory meanwhile.
+    with FileLock(lock_file(home)), redraft("up", home=home) as up:
+        up.until_it_says("redraft: An engine runs already for this data directory.")
+        up.until_it_says("The engine ended with exit code 1. Starting it again in 0.5 s.")
+        up.signal(signal.SIGTERM)
+        assert up.ends() == 0
+    assert not any("could not start" in line for line in up.said)
+
+
+@pytest.mark.parametrize(
+    ("error", "for_good"),
+    [
+        (SettingsError("The port is taken."), True),
+        (SchemaError("The database is older."), True),
+        (OptionNotHonoured("There is no German."), True),
+        (ModelError("There is no such model."), True),
+        (ModelUnreachable("The Hub cannot be reached."), False),
+        (StorageError("The database is busy."), False),
+        (EngineError("An engine runs already."), False),
+    ],
+)
+def test_only_what_a_person_has_to_change_ends_up(error: RedraftError, for_good: bool) -> None:
+    assert permanent(error) is for_good
 
 
 def test_up_creates_the_database_before_anything_else_needs_it(home: Home) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -81,36 +76,3 @@ async def test_daily_job_removes_what_retention_no_longer_keeps(database: Databa
     await _scheduler(database, now + timedelta(days=45)).run_due()
     with database.read() as session:
         assert counts(session=session)["conversations"] == 0
-
-
-def test_bot_process_runs_with_no_chat_platform_and_ends_on_sigterm(own_home: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bot"],
-        env={**os.environ, "REDRAFT_HOME": str(own_home)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "started" in line:
-                break
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_bot_process_refuses_half_of_slack_in_a_sentence(own_home: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bot"],
-        env={**os.environ, "SLACK_BOT_TOKEN": "xoxb-12-34-abcdef"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 78
-    assert "SLACK_APP_TOKEN" in done.stderr
-    assert "Traceback" not in done.stderr

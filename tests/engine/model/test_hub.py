@@ -99,6 +99,7 @@ def test_without_a_network_the_cache_serves_the_commit_last_resolved(fetch: Fetc
 def test_a_hub_that_cannot_be_reached_is_said_to_be(fetch: Fetch, offline: str) -> None:
     refused = fetch("ada/tiny", address="http://127.0.0.1:9", HF_HUB_OFFLINE=offline)
     assert refused["error"] == "The model ada/tiny is not on this machine, and the Hugging Face Hub cannot be reached."
+    assert refused["kind"] == "ModelUnreachable"  # `redraft up` tries again
     assert "ENGINE_MODEL" in refused["hint"]
 
 
