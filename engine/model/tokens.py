@@ -1,11 +1,13 @@
 """A model's tokenizer as the engine uses it: count from any thread, encode prompts, write text out as it grows.
 
 Knows the tokenizer and the model's kind (encoder-decoder or not), nothing of weights or batches. Text from people
-is never read as control: what looks like a special token in it is plain text to the model.
+cannot spell control: special tokens in it, and the bracketed marks that a chat template writes around messages (such as
+``[INST]``), are broken up before the model reads them. Marks of a template that are mere words are not.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +17,10 @@ _THINK, _END_THINK = "<think>", "</think>"
 #: Tokens decoded anew at every step: enough for any character, and for the clean-up around punctuation.
 _OVERLAP, _WINDOW = 8, 24
 _HALF = "\ufffd"
+#: What a template's own words around messages may mark a turn with, where that is no special token.
+_MARK = re.compile(r"<[^\s<>]+>|\[/?\w+\]")
+#: Stand for messages while a template's own words are looked at.
+_SAMPLES = ("redraftsystemsample", "redraftusersample", "redraftanswersample")
 
 
 class Tokens:
@@ -32,15 +38,12 @@ class Tokens:
         self._bos: str = getattr(tokenizer, "bos_token", None) or ""
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self._special_ids = set(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
-        self._control = sorted(
-            {tokenizer.convert_ids_to_tokens(i) for i in self._special_ids} | {_THINK, _END_THINK},
-            key=len,
-            reverse=True,
-        )
         # Fast tokenizers are changed by every call that pads or truncates, and raise "Already borrowed" when another
         # thread is inside; this copy is set up once and only read, which is safe from any thread.
         self._backend = _copy_of_backend(tokenizer)
         self._lock = threading.Lock()
+        control = {tokenizer.convert_ids_to_tokens(i) for i in self._special_ids} | {_THINK, _END_THINK}
+        self._control = sorted(control | (self._marks() if self.chat else set()), key=len, reverse=True)
 
     @property
     def uncased(self) -> bool:
@@ -102,6 +105,22 @@ class Tokens:
                     messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
                 )
             )
+
+    def _marks(self) -> set[str]:
+        """Bracketed marks that the template writes around messages, with and without instructions and an answer."""
+        system, user, answer = (
+            {"role": role, "content": sample}
+            for role, sample in zip(("system", "user", "assistant"), _SAMPLES, strict=True)
+        )
+        found: set[str] = set()
+        for messages in ([system, user], [user, answer, user], [user]):
+            try:
+                text = self._render(messages)
+            except Exception:
+                continue  # it refuses one of the roles, in its own way; where that matters, render_chat raises
+            for piece in re.split("|".join(_SAMPLES), text):
+                found.update(_MARK.findall(piece))
+        return found
 
     def _as_plain_prompt(self, text: str) -> str:
         """The text with control tokens broken up, but for a first token that it begins with."""
