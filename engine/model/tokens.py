@@ -7,6 +7,7 @@ cannot spell control: special tokens in it, and the bracketed marks that a chat 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Sequence
@@ -114,12 +115,10 @@ class Tokens:
         )
         found: set[str] = set()
         for messages in ([system, user], [user, answer, user], [user]):
-            try:
-                text = self._render(messages)
-            except Exception:
-                continue  # it refuses one of the roles, in its own way; where that matters, render_chat raises
-            for piece in re.split("|".join(_SAMPLES), text):
-                found.update(_MARK.findall(piece))
+            # A template refuses a role in its own way; where that matters, render_chat raises.
+            with contextlib.suppress(Exception):
+                for piece in re.split("|".join(_SAMPLES), self._render(messages)):
+                    found.update(_MARK.findall(piece))
         return found
 
     def _as_plain_prompt(self, text: str) -> str:
