@@ -18,6 +18,7 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.listening import Counting
 from benchmarks.report import Table, finish
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -27,22 +28,6 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 PLAIN = "nf4, no 4-bit kernel"
 PEOPLE = ("Ana", "Kofi", "Mei", "Lars")
-
-
-class Ignore:
-    """A listener that only counts what was written."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-
-    def cancelled(self, row: int) -> bool:
-        return False
-
-    def wrote(self, row: int, text: str) -> None:
-        pass
-
-    def finished(self, row: int, generated: Any) -> None:
-        self.tokens += generated.output_tokens
 
 
 def load_model(way: str, arguments: argparse.Namespace) -> Any:
@@ -108,7 +93,7 @@ def memory_of(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     model = load_model(way, arguments)
     seconds = time.perf_counter() - start
-    model.generate(rows(1, 8), Ignore())
+    model.generate(rows(1, 8), Counting())
     return {
         "tensors": tensor_bytes(model._model),
         "process": process.memory_info().rss - before,
@@ -134,7 +119,7 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     for turn in range(arguments.rounds + 1):
         for batch in arguments.batches:
             for way, model in models.items():
-                heard = Ignore()
+                heard = Counting()
                 start = time.perf_counter()
                 model.generate(rows(batch, arguments.new_tokens), heard)
                 if turn:  # the first round warms up and is not counted

@@ -19,10 +19,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.listening import Counting
 from benchmarks.report import Table, finish
 from engine.batching import BatchDone, Batcher
 from engine.local import load_model
-from engine.protocols import Generated, Row, TextModel
+from engine.protocols import Row, TextModel
 from engine.settings import EngineSettings
 
 NEW_TOKENS = 64
@@ -58,22 +59,6 @@ class Side:
         return statistics.median(self.processor)
 
 
-class Silent:
-    """A listener who only counts."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-
-    def cancelled(self, row: int) -> bool:
-        return False
-
-    def wrote(self, row: int, text: str) -> None:
-        pass
-
-    def finished(self, row: int, generated: Generated) -> None:
-        self.tokens += generated.output_tokens
-
-
 def prompts(model: TextModel, count: int, seed: int = 3) -> list[Row]:
     """``count`` rows of mixed length, shuffled; each writes exactly 64 tokens."""
     chance = random.Random(seed)
@@ -94,7 +79,7 @@ def prompts(model: TextModel, count: int, seed: int = 3) -> list[Row]:
 
 def loop(model: TextModel, rows: Sequence[Row]) -> int:
     """One `generate` after another: tokens written."""
-    heard = Silent()
+    heard = Counting()
     for row in rows:
         model.generate([row], heard)
     return heard.tokens

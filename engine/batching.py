@@ -112,7 +112,7 @@ class Batcher:
         self._keys = itertools.count(1)
         self._draining = self._stopping = False
         self._emptied: Admission | None = None
-        self._idle = True
+        self._ran = False
         self._thread: threading.Thread | None = None
         self._loaded: Future[TextModel] = Future()
         # From now on a waiter that is cancelled does not cancel it for the others.
@@ -333,11 +333,12 @@ class Batcher:
 
     def _next_batch(self) -> list[SubmittedRow]:
         with self._condition:
-            if self._idle or not self._queue:
+            # The first row of many starts the worker: the first batch waits for the others as an idle worker does.
+            if not self._ran or not self._queue:
                 while not self._queue and not self._stopping:
                     self._condition.wait()
                 self._gather()
-            self._idle = False
+            self._ran = True
             if self._stopping:
                 return []
             batch = self._queue.take()

@@ -7,9 +7,11 @@ The model is loaded in a thread of its own when the first summary is asked for. 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +87,19 @@ class LocalClient:
             self._handler = None
 
 
+class _PrivateFile(logging.FileHandler):
+    """A log of mode 0600, made when there is something to write."""
+
+    def _open(self) -> TextIOWrapper:
+        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        return super()._open()
+
+
 def _log_to(directory: Path | None) -> logging.Handler:
     """Keep failures of the engine out of a command's standard error, and in a file where there is a place for one."""
     handler: logging.Handler = logging.NullHandler()
     if directory is not None and directory.is_dir():
-        handler = logging.FileHandler(directory / "local.log", encoding="utf-8", delay=True)
+        handler = _PrivateFile(directory / "local.log", encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     handler.setLevel(logging.WARNING)
     logging.getLogger("engine").addHandler(handler)

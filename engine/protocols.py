@@ -8,7 +8,7 @@ loaded model; the torch code implements it and tests may use a small hand-writte
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -152,6 +152,3 @@ class EngineClient(Protocol):
     async def close(self) -> None:
         """Let go of connections, and in-process of the model."""
         ...
-
-
-ProgressListener = Callable[[int, int], None]

@@ -114,7 +114,7 @@ async def _serve(
     stopping = asyncio.create_task(stop.wait())
     loading = asyncio.create_task(service.ready())
     problem: RedraftError | None = None
-    address = Address(url, os.getpid(), settings.engine_socket)
+    address = Address(url, os.getpid(), str(_socket_path(settings) or ""))
     try:
         # The kernel takes connections already, uvicorn answers them in a moment.
         publish(home, address)
@@ -186,8 +186,8 @@ def _on_signals(stop: asyncio.Event) -> None:
 @contextlib.contextmanager
 def _listening(settings: EngineSettings) -> Generator[tuple[socket.socket, str], None, None]:
     """A listening socket and the URL that reaches it."""
-    if settings.engine_socket:
-        path = Path(settings.engine_socket)
+    path = _socket_path(settings)
+    if path is not None:
         with _unix_socket(path) as listener:
             try:
                 yield listener, "http://engine"
@@ -209,6 +209,19 @@ def _listening(settings: EngineSettings) -> Generator[tuple[socket.socket, str],
             ) from error
         port = listener.getsockname()[1]
         yield listener, f"http://[{host}]:{port}" if family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+def _socket_path(settings: EngineSettings) -> Path | None:
+    """Where to listen if not on loopback; absolute, because clients have working directories of their own."""
+    if not settings.engine_socket:
+        return None
+    try:
+        return Path(settings.engine_socket).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(
+            "The setting ENGINE_SOCKET cannot be used: there is no such person's home directory.",
+            "Give its whole path.",
+        ) from error
 
 
 def _loopback(host: str) -> tuple[str, socket.AddressFamily]:

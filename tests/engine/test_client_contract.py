@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import stat
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -300,6 +302,29 @@ async def test_an_engine_that_goes_down_says_so_and_health_never_raises(serve: S
         assert await draining is True
         client = served.client
     assert (await client.health()).state == "down"
+
+
+async def test_the_log_of_an_engine_in_this_process_is_for_its_owner_only(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a command, which configures none
+    home, settings = Home.create(StorageSettings.load()), EngineSettings(engine_port=0)
+    model = FakeModel()
+
+    def fail(prompts: list[str]) -> None:
+        raise RuntimeError("native code")
+
+    model.fail = fail
+    before = os.umask(0)
+    try:
+        async with _local(lambda: model, home, settings) as (client, _):
+            with pytest.raises(EngineError):
+                await events_of(client, SummaryRequest(talk()))
+    finally:
+        os.umask(before)
+    log = home.logs / "local.log"
+    assert "native code" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 async def test_while_nothing_is_written_the_http_engine_gives_signs_of_life(

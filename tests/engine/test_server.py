@@ -323,6 +323,22 @@ def test_an_engine_lives_while_it_holds_its_lock_and_looking_is_not_holding(home
         assert not address.alive(home)
 
 
+async def test_a_socket_that_is_named_from_where_the_engine_started_is_reached_from_elsewhere(
+    tiny: Path, home: Home
+) -> None:
+    with redraft("engine", home=home, ENGINE_MODEL=str(tiny), ENGINE_SOCKET="engine.sock") as command:
+        await asyncio.to_thread(command.until_it_says, f"The engine answers on {home.root / 'engine.sock'};")
+        client = HttpClient(home)  # this process has another working directory
+        assert (await client.health()).state in ("loading", "up")
+        await client.close()
+
+
+def test_a_socket_may_be_named_from_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with _listening(EngineSettings(engine_socket="~/s")):
+        assert (tmp_path / "s").is_socket()
+
+
 @pytest.mark.usefixtures("lock_held")
 @pytest.mark.parametrize("half", [b"", b'{"event":"queued","ahead":0}\n{"event":"sent'])
 async def test_an_engine_that_dies_in_the_middle_is_a_clear_sentence(home: Home, half: bytes) -> None:
