@@ -94,7 +94,7 @@ def read_checkpoint(path: Path, name: str) -> Checkpoint:
     Raises:
         ModelError: it is not a complete checkpoint, or one that is never loaded (see the top of this file).
     """
-    config = _read_config(path, name)
+    config = read_config(path, name)
     files = weight_files(name, {file.name for file in path.iterdir() if file.is_file()}, path)
     tensors = tuple(tensor for file in files for tensor in _read_header(path / file, name))
     return Checkpoint(path, name, str(config["model_type"]), config, tensors)
@@ -185,7 +185,12 @@ def weight_files(name: str, present: set[str], folder: Path | None = None) -> li
 _AGAIN = "Fetch the model again, or point ENGINE_MODEL to a complete one."
 
 
-def _read_config(path: Path, name: str) -> dict[str, Any]:
+def read_config(path: Path, name: str) -> dict[str, Any]:
+    """The parsed ``config.json`` of a directory; has a ``model_type``.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:

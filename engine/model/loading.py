@@ -52,10 +52,13 @@ def load(settings: EngineSettings, progress: Tell | None = None, *, pins: Path |
 
     tell = progress or (lambda _: None)
     machine = hardware.probe_hardware(settings.engine_device)
-    found = resolve(settings, pins=pins, tell=tell)
-    checkpoint = read_checkpoint(found.path, found.name)
-    kind = check_family(checkpoint)
-    representation = _choose(settings, machine, checkpoint)
+
+    def admit(checkpoint: Checkpoint) -> tuple[str, Representation]:
+        """Refuse by family and memory: before weights are fetched, and again with what lies on the disk."""
+        return check_family(checkpoint), _choose(settings, machine, checkpoint)
+
+    found = resolve(settings, pins=pins, tell=tell, admit=admit)
+    kind, representation = admit(read_checkpoint(found.path, found.name))
     if settings.engine_threads:
         torch.set_num_threads(settings.engine_threads)
     if representation != "full" and (failure := hardware.four_bit_failure(machine.device)):

@@ -1,7 +1,8 @@
 """What ENGINE_MODEL names, as one directory with one revision: the starter, a directory, or a Hub id at a commit.
 
 Speaks with the Hub, and only here; everything after it reads local files. Fetches the files that a text model needs
-and no others: safetensors, the config, the tokenizer. A branch or nothing is resolved to a commit once, and the
+and no others: safetensors, the config, the tokenizer; the weights last, once the caller has seen what they would be.
+A branch or nothing is resolved to a commit once, and the
 commit is recorded, so that a model never changes under the adapters that were trained on it.
 """
 
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.model.checkpoint import Representation, weight_files
+from engine.model.checkpoint import Checkpoint, Representation, StoredTensor, read_config, weight_files
 from engine.settings import EngineSettings
 from storage.errors import ModelError, ModelUnreachable
 
 STARTER = "starter"
 Tell = Callable[[str], None]
+Admit = Callable[[Checkpoint], object]
 
 #: The small files of a text model; weights are added by name.
 _SMALL_FILES = (
@@ -69,7 +71,12 @@ def starter_directory() -> Path:
 
 
 def resolve(
-    settings: EngineSettings, *, pins: Path | None = None, tell: Tell | None = None, fetch: bool = True
+    settings: EngineSettings,
+    *,
+    pins: Path | None = None,
+    tell: Tell | None = None,
+    fetch: bool = True,
+    admit: Admit | None = None,
 ) -> Resolved:
     """Find the model that the settings name, fetching it where need be.
 
@@ -78,6 +85,8 @@ def resolve(
         pins: JSON file that remembers the commit a Hub id was first resolved to; None remembers nothing.
         tell: hears one sentence per step that takes time.
         fetch: fetch what is missing; otherwise only look.
+        admit: sees what would be fetched (config, names and shapes of the weights) before the weights are, and raises
+            to refuse it. Not asked about what is on this machine already.
 
     Raises:
         NotFetched: it would have to be fetched, and ``fetch`` is False.
@@ -100,10 +109,10 @@ def resolve(
         raise ModelError(
             f"The model directory {wanted} {reason}.", "Point ENGINE_MODEL to the directory that holds config.json."
         )
-    return _from_hub(wanted, settings.engine_revision.strip(), pins, tell or (lambda _: None), fetch)
+    return _from_hub(wanted, settings.engine_revision.strip(), pins, tell or (lambda _: None), fetch, admit)
 
 
-def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell, fetch: bool) -> Resolved:
+def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell, fetch: bool, admit: Admit | None) -> Resolved:
     """One commit of a Hub repository in the local cache, fetched if it is not there."""
     import huggingface_hub
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -117,7 +126,7 @@ def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell, fetch: bool
         path = _cached(name, revision)
         if path is None and not fetch:
             raise NotFetched(name, revision)
-        path = path or _fetch(name, revision, tell)
+    path = path or _fetch(name, wanted, revision, tell, admit)
     if not wanted and pins is not None:
         _pin(pins, name, revision)
     return Resolved(name, revision, path)
@@ -139,17 +148,23 @@ def _cached(name: str, revision: str) -> Path | None:
     return path if "config.json" in present else None
 
 
-def _fetch(name: str, revision: str, tell: Tell) -> Path:
+def _fetch(name: str, wanted: str, revision: str, tell: Tell, admit: Admit | None) -> Path:
     """Fetch what a text model needs of one commit, the weights only after the rest is seen to be in order."""
     import huggingface_hub
 
-    api = huggingface_hub.HfApi()
-    sizes = {
-        entry.path: int(entry.size)
-        for entry in api.list_repo_tree(name, revision=revision)
-        if isinstance(entry, huggingface_hub.RepoFile)
-    }
-    weights = weight_files(name, set(sizes))
+    with _hub_errors(name, wanted):
+        sizes = {
+            entry.path: int(entry.size)
+            for entry in huggingface_hub.HfApi().list_repo_tree(name, revision=revision)
+            if isinstance(entry, huggingface_hub.RepoFile)
+        }
+        weight_files(name, set(sizes))
+        small = [file for file in _SMALL_FILES if file in sizes]
+        path = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=small))
+        weights = weight_files(name, set(sizes), path)
+        checkpoint = None if admit is None else _headers(name, revision, path, weights)
+    if admit is not None and checkpoint is not None:
+        admit(checkpoint)
     total = sum(sizes[file] for file in weights)
     cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
     free = shutil.disk_usage(_existing(cache)).free
@@ -159,8 +174,27 @@ def _fetch(name: str, revision: str, tell: Tell) -> Path:
             "Free some space, or let HF_HOME point to a larger disk.",
         )
     tell(f"Fetching {name} ({gigabytes(total)}).")
-    wanted = [file for file in _SMALL_FILES if file in sizes] + weights
-    return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
+    with _hub_errors(name, wanted):
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*small, *weights]))
+
+
+def _headers(name: str, revision: str, path: Path, weights: list[str]) -> Checkpoint:
+    """What :func:`engine.model.checkpoint.read_checkpoint` will say, of weights that are still on the Hub.
+
+    Args:
+        path: where the small files are.
+        weights: the weight files; only their headers are asked for.
+    """
+    import huggingface_hub
+
+    config = read_config(path, name)
+    api = huggingface_hub.HfApi()
+    tensors = tuple(
+        StoredTensor(key, tuple(tensor.shape), str(tensor.dtype))
+        for file in weights
+        for key, tensor in api.parse_safetensors_file_metadata(name, file, revision=revision).tensors.items()
+    )
+    return Checkpoint(path, name, str(config["model_type"]), config, tensors)
 
 
 @contextmanager
@@ -189,6 +223,10 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
         raise ModelError(
             f"There is no model {name}, neither as a directory here nor on the Hugging Face Hub.",
             "Correct ENGINE_MODEL; for a private model set HF_TOKEN.",
+        ) from error
+    except errors.SafetensorsParsingError as error:
+        raise ModelError(
+            f"The weights of the model {name} are damaged on the Hub.", "Choose another model or revision."
         ) from error
     except errors.LocalEntryNotFoundError as error:
         cause = error.__cause__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,14 +28,14 @@ class Repository:
 
 @dataclass
 class Hub:
-    """Repositories by id; ``asked`` lists method and path of every request."""
+    """Repositories by id; ``asked`` lists method and path of every request, ``PART`` for a range."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
     def fetched(self) -> list[str]:
-        """Names of the files whose bytes were sent."""
+        """Names of the files that were sent whole."""
         return [path.rsplit("/", 1)[1] for path in self.asked if path.startswith("GET") and "/resolve/" in path]
 
 
@@ -71,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.store.asked.append(f"{self.command} {path}")
+        self.store.asked.append(f"{'PART' if self.headers.get('Range') else self.command} {path}")
         parts = path.strip("/").split("/")
         api = parts[:2] == ["api", "models"]
         name = "/".join(parts[2:4] if api else parts[:2])
@@ -107,10 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(403, "GatedRepo")
         if file not in files:
             return self._refuse(404, "EntryNotFound")
-        data = files[file]
-        self.send_response(200)
+        whole = files[file]
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+        data = whole[int(part[1]) : int(part[2]) + 1] if part else whole
+        self.send_response(206 if part else 200)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+        self.send_header("ETag", f'"{hashlib.sha1(whole).hexdigest()}"')
         self.send_header("X-Repo-Commit", commit)
         self.end_headers()
         if body:

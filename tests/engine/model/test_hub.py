@@ -21,17 +21,29 @@ Fetch = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def hub(tiny_models: dict[str, Path]) -> Iterator[Hub]:
-    """``ada/tiny`` with two commits and ``main`` on the first; ``ada/gated``; ``ada/pickled`` without safetensors."""
+    """``ada/tiny`` with two commits and ``main`` on the first; ``ada/gated``; ``ada/pickled`` without safetensors;
+    four that are refused by what their config or the header of their weights says."""
     files = {file.name: file.read_bytes() for file in tiny_models["bart"].iterdir()}
     commits = {
         FIRST: {**files, "pytorch_model.bin": b"never fetched", "modeling_own.py": b"raise SystemExit"},
         SECOND: {**files, "generation_config.json": files["generation_config.json"] + b"\n"},
     }
+    config = json.loads(files["config.json"])
+    foreign = {**config, "architectures": ["BartForSequenceClassification"]}
+    quantised = {**config, "quantization_config": {"quant_method": "awq"}}
+    shape = [10**7, 10**6]
+    header = json.dumps({"lm_head.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * 10**13]}}).encode()
     pickled = {name: data for name, data in files.items() if not name.endswith(".safetensors")}
     repositories = {
         "ada/tiny": Repository(commits, FIRST),
         "ada/gated": Repository(commits, FIRST, gated=True),
         "ada/pickled": Repository({FIRST: {**pickled, "pytorch_model.bin": b"\x80"}}, FIRST),
+        "ada/foreign": Repository({FIRST: {**files, "config.json": json.dumps(foreign).encode()}}, FIRST),
+        "ada/quantised": Repository({FIRST: {**files, "config.json": json.dumps(quantised).encode()}}, FIRST),
+        "ada/huge": Repository(
+            {FIRST: {**files, "model.safetensors": len(header).to_bytes(8, "little") + header}}, FIRST
+        ),
+        "ada/damaged": Repository({FIRST: {**files, "model.safetensors": b"\xff" * 100}}, FIRST),
     }
     with serve(Hub(repositories)) as running:
         yield running
@@ -122,6 +134,25 @@ def test_what_the_hub_refuses_is_one_sentence_and_a_next_step(
     assert hint in refused["hint"]
     assert "model.safetensors" not in hub.fetched()
     assert "pytorch_model.bin" not in hub.fetched()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("ada/foreign", "The model ada/foreign (BartForSequenceClassification) does not write text."),
+        ("ada/quantised", "The model ada/quantised has been quantised already (awq)."),
+        ("ada/huge", "The model ada/huge needs about"),
+        ("ada/damaged", "The weights of the model ada/damaged are damaged on the Hub."),
+    ],
+)
+def test_a_model_that_could_not_be_loaded_is_refused_before_its_weights_are_fetched(
+    hub: Hub, fetch: Fetch, name: str, error: str
+) -> None:
+    refused = fetch(name, "--load")
+    assert error in refused["error"]
+    assert "config.json" in hub.fetched()
+    assert "model.safetensors" not in hub.fetched()
+    assert not any(step.startswith("Fetching") for step in refused["steps"])
 
 
 def test_a_look_fetches_nothing_and_says_what_would_be(hub: Hub, fetch: Fetch) -> None:
