@@ -116,10 +116,14 @@ def last_backup(database: Database) -> datetime | None:
 
 
 def adapters_to_keep(home: Home) -> list[Path]:
-    """The adapters that a set carries: every complete one; what is still being written has a name with a dot first."""
+    """The adapters that a set carries: every complete one.
+
+    What is still being written has a name with a dot first, and a directory without a file is no adapter.
+    """
     if not home.adapters.is_dir():
         return []
-    return sorted(path for path in home.adapters.iterdir() if path.is_dir() and not path.name.startswith("."))
+    named = (path for path in home.adapters.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in named if any(part.is_symlink() or not part.is_dir() for part in path.rglob("*")))
 
 
 def copy_rows(source: Session, target: Session) -> dict[str, int]:
@@ -140,11 +144,21 @@ def copy_to_file(database: Database, target: Path) -> None:
     Raises:
         StorageError: either cannot be used.
     """
+    with database.read() as source:
+        write_file(source, target)
+
+
+def write_file(source: Session, target: Path) -> None:
+    """Write all rows that a transaction sees into a new SQLite file of this program's schema.
+
+    Raises:
+        StorageError: either cannot be used.
+    """
     make_private(target)
     migrate_file(target)
     engine = engine_of_file(target)
     try:
-        with database.read() as source, Session(engine) as session:
+        with Session(engine) as session:
             copy_rows(source, session)
             session.commit()
     finally:

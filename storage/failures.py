@@ -19,6 +19,10 @@ from storage.errors import StorageError
 _TRY_AGAIN = "Try again; if it stays so, look for a command or backup that does not end."
 
 
+class DamagedDatabase(StorageError):
+    """What is there is no database, or not a whole one: neither waiting nor space on the disk makes it readable."""
+
+
 @contextmanager
 def told(where: str) -> Iterator[None]:
     """Turn errors of the database into sentences about ``where`` (``the database /path``).
@@ -67,7 +71,7 @@ def _of_sqlite(error: sqlite3.Error, where: str) -> StorageError | None:
     if primary == sqlite3.SQLITE_CANTOPEN:
         return cannot_open(where)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StorageError(
+        return DamagedDatabase(
             f"{_capital(where)} is damaged or is no database.", "Restore a backup: redraft restore DIR --force"
         )
     if primary == sqlite3.SQLITE_IOERR:

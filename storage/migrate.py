@@ -104,18 +104,35 @@ def copy_database(home: Home, label: str) -> Path:
     Raises:
         StorageError: the disk is full or the copy cannot be written.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = home.copies / f"redraft-{stamp}-{label}.db"
+    with new_copy(home, label) as target:
+        copy_file(home.database, target)
+    return target
+
+
+@contextmanager
+def new_copy(home: Home, label: str) -> Iterator[Path]:
+    """The path at which to write a copy; gone again if that fails, and the oldest copies go if it does not.
+
+    Raises:
+        StorageError: the disk is full or the copy cannot be written.
+    """
+    target = stamped(home, "redraft", f"-{label}")
     with told(f"the copy {target}"):
-        home.copies.mkdir(mode=0o700, exist_ok=True)
         try:
-            copy_file(home.database, target)
+            yield target
         except BaseException:
             target.unlink(missing_ok=True)
             raise
         for old in sorted(home.copies.glob("redraft-*.db"))[:-_COPIES_KEPT]:
             old.unlink()
-    return target
+
+
+def stamped(home: Home, kind: str, label: str = "") -> Path:
+    """A free name in the data directory's ``copies/``, which is made; names of one kind sort by their time."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    with told(f"the data directory {home.root}"):
+        home.copies.mkdir(mode=0o700, exist_ok=True)
+    return home.copies / f"{kind}-{stamp}{label}.db"
 
 
 def copy_file(source: Path, target: Path, *, wait_s: float = 30.0) -> None:

@@ -11,23 +11,22 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select, text
 from sqlmodel import Session
 
-from storage.backup import DATABASE, FORMAT, MANIFEST, FileEntry, Manifest, copy_rows, copy_to_file, digest
+from storage.backup import DATABASE, FORMAT, MANIFEST, FileEntry, Manifest, copy_rows, digest, write_file
 from storage.connection import choose_journal, engine_of_file, for_reading, make_engine, where
 from storage.database import Database
-from storage.errors import RedraftError, SchemaError, StorageError
-from storage.failures import told
+from storage.errors import SchemaError, StorageError
+from storage.failures import DamagedDatabase, told
 from storage.home import Home
-from storage.migrate import copy_database, copy_file, migrate_file, schema_lock, upgrade
+from storage.migrate import copy_database, copy_file, migrate_file, new_copy, schema_lock, stamped, upgrade
 from storage.schema import revisions, state_of
 from storage.settings import StorageSettings
 from storage.tables import Base, JobSlotRow
@@ -67,8 +66,9 @@ def restore(settings: StorageSettings, directory: Path, *, force: bool = False) 
         with _placed_adapters(staged, home, manifest), _alone(settings):
             if not force and not _is_empty(settings, home):
                 raise _holds_something(settings)
-            replace = _replace_sqlite if settings.postgresql_url is None else _replace_postgresql
-            return Restored(manifest, replace(settings, home, staged / DATABASE))
+            if settings.postgresql_url is None:
+                return Restored(manifest, _replace_sqlite(settings, home, staged / DATABASE))
+            return Restored(manifest, _replace_postgresql(settings, staged / DATABASE, force=force))
 
 
 def verify(directory: Path) -> Manifest:
@@ -117,7 +117,11 @@ def _read_manifest(directory: Path) -> Manifest:
         raise StorageError(f"The backup {directory} cannot be read.", "Correct its permissions.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _altered(directory, f"{MANIFEST} is not readable") from error
-    if DATABASE not in files or not all(_is_inside(name) for name in [*files, *manifest.adapters]):
+    if (
+        DATABASE not in files
+        or not all(_is_inside(name) for name in files)
+        or not all(_is_adapter(name, files) for name in manifest.adapters)
+    ):
         raise _altered(directory, f"{MANIFEST} names files that no backup has")
     return manifest
 
@@ -126,6 +130,12 @@ def _is_inside(name: str) -> bool:
     """Whether a path from the manifest stays in the set: what it names is about to be written."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\x00" not in name
+
+
+def _is_adapter(name: str, files: Iterable[str]) -> bool:
+    """Whether a name is one directory's and the set has a file in it: it is about to be moved into place."""
+    path = PurePosixPath("adapters", name)
+    return path.name == name and any(path in PurePosixPath(file).parents for file in files)
 
 
 def _stage(directory: Path, manifest: Manifest, staged: Path) -> None:
@@ -153,9 +163,7 @@ def _is_empty(settings: StorageSettings, home: Home) -> bool:
             state = state_of(connection)
             if state != "current":
                 return state == "empty"
-            # That a daily job ran is nothing that anybody would miss.
-            tables = [table for table in Base.metadata.sorted_tables if table.name != JobSlotRow.__tablename__]
-            return not any(connection.scalar(select(func.count()).select_from(table)) for table in tables)
+            return not _has_rows(connection)
     except StorageError:
         if settings.postgresql_url is not None:
             raise
@@ -163,6 +171,12 @@ def _is_empty(settings: StorageSettings, home: Home) -> bool:
         return False
     finally:
         engine.dispose()
+
+
+def _has_rows(connection: Connection) -> bool:
+    """Whether there is a row that somebody would miss: that a daily job ran is nothing of the kind."""
+    tables = [table for table in Base.metadata.sorted_tables if table.name != JobSlotRow.__tablename__]
+    return any(connection.scalar(select(func.count()).select_from(table)) for table in tables)
 
 
 @contextmanager
@@ -186,18 +200,19 @@ def _placed_adapters(staged: Path, home: Home, manifest: Manifest) -> Iterator[N
 
 
 def _alone(settings: StorageSettings) -> AbstractContextManager[None]:
-    """The lock under which a database is replaced; PostgreSQL's transaction needs none besides."""
+    """The lock under which an SQLite file is replaced; PostgreSQL's tables are locked by the transaction itself."""
     return schema_lock(settings) if settings.postgresql_url is None else nullcontext()
 
 
 def _replace_sqlite(settings: StorageSettings, home: Home, source: Path) -> Path | None:
     kept = None
-    if not _is_empty(settings, home):
-        try:
-            kept = copy_database(home, "before-restore")
-        except RedraftError:
-            kept = _move_aside(home)
-    copy_file(source, home.database, wait_s=settings.database_wait_seconds)
+    with ExitStack() as undo:
+        if not _is_empty(settings, home):
+            try:
+                kept = copy_database(home, "before-restore")
+            except DamagedDatabase:
+                kept = undo.enter_context(_moved_aside(home))
+        copy_file(source, home.database, wait_s=settings.database_wait_seconds)
     engine = make_engine(settings, home)
     try:
         choose_journal(engine)
@@ -206,31 +221,52 @@ def _replace_sqlite(settings: StorageSettings, home: Home, source: Path) -> Path
     return kept
 
 
-def _move_aside(home: Home) -> Path:
-    """Keep a file that SQLite itself cannot read, with its journals, and make room for a new one."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    kept = home.copies / f"damaged-{stamp}.db"
-    home.copies.mkdir(mode=0o700, exist_ok=True)
-    for suffix in ("-wal", "-shm", "-journal", ""):
-        part = home.database.with_name(home.database.name + suffix)
-        if part.exists():
-            part.rename(kept.with_name(kept.name + suffix))
-    return kept
+@contextmanager
+def _moved_aside(home: Home) -> Iterator[Path]:
+    """Keep a file that SQLite itself cannot read, with its journals, and make room for a new one.
+
+    It comes back, in place of whatever part of a new one there is, if the rest of the restore fails.
+    """
+    kept = stamped(home, "damaged")
+    parts = {
+        home.database.with_name(home.database.name + suffix): kept.with_name(kept.name + suffix)
+        for suffix in ("-wal", "-shm", "-journal", "")
+    }
+    moved: list[Path] = []
+    try:
+        for part, aside in parts.items():
+            if part.exists():
+                part.rename(aside)
+                moved.append(part)
+                # Retention goes by this time, and it was kept now, whenever it was last written.
+                aside.touch()
+        yield kept
+    except BaseException:
+        # The database itself moves last: once it has, what lies under these names is the new one's.
+        if home.database in moved:
+            for part in parts:
+                part.unlink(missing_ok=True)
+        for part in reversed(moved):
+            parts[part].rename(part)
+        raise
 
 
-def _replace_postgresql(settings: StorageSettings, home: Home, source: Path) -> Path | None:
+def _replace_postgresql(settings: StorageSettings, source: Path, *, force: bool) -> Path | None:
+    """Keep what is there and replace it in one transaction: nobody's row falls between the copy and the deletion."""
     upgrade(settings)
     database = Database.open(settings)
     engine = engine_of_file(source)
     try:
-        kept = None
-        if not _is_empty(settings, home):
-            home.copies.mkdir(mode=0o700, exist_ok=True)
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-            kept = home.copies / f"redraft-{stamp}-before-restore.db"
-            copy_to_file(database, kept)
         with Session(engine) as rows, database.write() as session:
-            for table in reversed(Base.metadata.sorted_tables):
+            tables = Base.metadata.sorted_tables
+            session.execute(text(f"LOCK TABLE {', '.join(table.name for table in tables)} IN ACCESS EXCLUSIVE MODE"))
+            kept = None
+            if _has_rows(session.connection()):
+                if not force:
+                    raise _holds_something(settings)
+                with new_copy(database.home, "before-restore") as kept:
+                    write_file(session, kept)
+            for table in reversed(tables):
                 session.execute(table.delete())
             copy_rows(rows, session)
         return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,9 +16,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from engine.records import StoredSummary, load_summary, store_summary
+from engine.records import StoredSummary, load_summary, store_conversation, store_summary
 from storage import backup as backups
-from storage import connection, queries
+from storage import connection, migrate, queries
 from storage import restore as restores
 from storage.backup import backup, last_backup
 from storage.database import Database
@@ -307,6 +308,91 @@ def test_a_damaged_database_is_replaced_by_force_and_kept_aside(
     done = restore(elsewhere, saved, force=True)
     assert done.replaced is not None and done.replaced.read_bytes() == b"no database " * 1000
     assert load(elsewhere, summary) is not None
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_healthy_database_stays_in_its_place_when_the_disk_has_no_room_for_its_copy(
+    saved: Path, summary: str, make_settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = make_settings("sqlite", home=tmp_path / "elsewhere")
+    restore(elsewhere, saved)
+    monkeypatch.setattr(migrate, "copy_file", _full)
+    with pytest.raises(StorageError, match="is full"):
+        restore(elsewhere, saved, force=True)
+    assert load(elsewhere, summary) is not None
+    assert list((elsewhere.home / "copies").iterdir()) == []
+
+
+def test_a_damaged_database_comes_back_when_the_new_one_cannot_be_written(
+    saved: Path, make_settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = make_settings("sqlite", home=tmp_path / "elsewhere")
+    database = Home.create(elsewhere).database
+    parts = {database: b"no database " * 1000, database.with_name("redraft.db-shm"): b"its index"}
+    for path, content in parts.items():
+        path.write_bytes(content)
+
+    def begin_and_fail(_source: Path, target: Path, **_: object) -> None:
+        assert not any(part.exists() for part in parts)
+        target.touch()
+        target.with_name(target.name + "-journal").touch()
+        target.with_name(target.name + "-wal").touch()
+        _full()
+
+    monkeypatch.setattr(restores, "copy_file", begin_and_fail)
+    with pytest.raises(StorageError, match="is full"):
+        restore(elsewhere, saved, force=True)
+    assert {path: path.read_bytes() for path in database.parent.glob("redraft.db*")} == parts
+    assert list((elsewhere.home / "copies").iterdir()) == []
+
+
+def test_only_the_newest_copies_are_kept(saved: Path, settings: StorageSettings) -> None:
+    copies = settings.home / "copies"
+    copies.mkdir(exist_ok=True)
+    for year in range(2010, 2015):
+        (copies / f"redraft-{year}0101T000000000000-before-restore.db").touch()
+    kept = restore(settings, saved, force=True).replaced
+    assert kept is not None
+    assert [path.name[:12] for path in sorted(copies.iterdir())] == ["redraft-2013", "redraft-2014", kept.name[:12]]
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_a_restore_waits_for_who_is_writing_to_postgresql_and_changes_nothing_when_it_gives_up(
+    saved: Path, summary: str, make_settings: Make, tmp_path: Path
+) -> None:
+    there = make_settings("postgresql", home=tmp_path / "there", database_wait_seconds=0.5)
+    database = Database.open(there)
+    try:
+        with database.write() as session:
+            store_conversation(session, samples.conversation("being-written"), now=samples.NOW)
+            with pytest.raises(StorageError, match="being written by another process"):
+                restore(there, saved)
+    finally:
+        database.close()
+    assert counts(there)["conversations"] == 1 and load(there, summary) is None
+
+
+def test_a_directory_without_a_file_is_no_adapter_and_keeps_no_backup_from_coming_up(
+    settings: StorageSettings, summary: str, elsewhere: StorageSettings, tmp_path: Path
+) -> None:
+    add_adapter(settings)
+    (settings.home / "adapters" / "nothing" / "deeper").mkdir(parents=True)
+    assert backup(settings, tmp_path / "b", shown_settings={}).adapters == ["a-1"]
+    restore(elsewhere, tmp_path / "b")
+    assert [path.name for path in (elsewhere.home / "adapters").iterdir()] == ["a-1"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "a-1/", "nothing", ".", ""])
+def test_a_manifest_with_an_adapter_that_the_set_does_not_hold_is_refused(
+    saved: Path, make_settings: Make, tmp_path: Path, name: str
+) -> None:
+    (saved / "adapters" / "nothing").mkdir()
+    _edit(saved, adapters=[name])
+    with pytest.raises(StorageError, match="names files that no backup has"):
+        restore(make_settings("sqlite", home=tmp_path / "elsewhere"), saved)
 
 
 def test_a_restored_database_takes_new_rows(saved: Path, elsewhere: StorageSettings) -> None:
