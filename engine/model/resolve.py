@@ -56,13 +56,15 @@ class NotFetched(ModelError):
     Args:
         name: the Hub id.
         revision: the commit that would be fetched.
+        total_bytes: size of its weights; None where the Hub has not been asked, the commit being known.
     """
 
-    def __init__(self, name: str, revision: str) -> None:
+    def __init__(self, name: str, revision: str, total_bytes: int | None = None) -> None:
         super().__init__(
             f"The model {name} is not on this machine yet.", "It is fetched when the engine first starts, once."
         )
         self.revision = revision
+        self.total_bytes = total_bytes
 
 
 def starter_directory() -> Path:
@@ -120,12 +122,15 @@ def _from_hub(name: str, wanted: str, pins: Path | None, tell: Tell, fetch: bool
     disable_progress_bars()
     revision = wanted or _pinned(pins, name)
     with _hub_errors(name, wanted):
-        if not _COMMIT.fullmatch(revision):
+        asked = not _COMMIT.fullmatch(revision)
+        if asked:
             tell(f"Looking up {name}.")
             revision = huggingface_hub.HfApi().resolve_revision(name, revision=revision or None).resolved
         path = _cached(name, revision)
         if path is None and not fetch:
-            raise NotFetched(name, revision)
+            sizes = _sizes(name, revision) if asked else {}
+            total = sum(sizes[file] for file in weight_files(name, set(sizes))) if asked else None
+            raise NotFetched(name, revision, total)
     path = path or _fetch(name, wanted, revision, tell, admit)
     if not wanted and pins is not None:
         _pin(pins, name, revision)
@@ -148,16 +153,23 @@ def _cached(name: str, revision: str) -> Path | None:
     return path if "config.json" in present else None
 
 
+def _sizes(name: str, revision: str) -> dict[str, int]:
+    """Files at the top of a repository, with their bytes."""
+    import huggingface_hub
+
+    return {
+        entry.path: int(entry.size)
+        for entry in huggingface_hub.HfApi().list_repo_tree(name, revision=revision)
+        if isinstance(entry, huggingface_hub.RepoFile)
+    }
+
+
 def _fetch(name: str, wanted: str, revision: str, tell: Tell, admit: Admit | None) -> Path:
     """Fetch what a text model needs of one commit, the weights only after the rest is seen to be in order."""
     import huggingface_hub
 
     with _hub_errors(name, wanted):
-        sizes = {
-            entry.path: int(entry.size)
-            for entry in huggingface_hub.HfApi().list_repo_tree(name, revision=revision)
-            if isinstance(entry, huggingface_hub.RepoFile)
-        }
+        sizes = _sizes(name, revision)
         weight_files(name, set(sizes))
         small = [file for file in _SMALL_FILES if file in sizes]
         path = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=small))

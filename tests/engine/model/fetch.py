@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from engine.model.resolve import resolve
+from engine.model.resolve import NotFetched, resolve
 from engine.settings import EngineSettings
 from storage.errors import ModelError
 
@@ -40,7 +40,8 @@ def main() -> None:
         text = write(model, [Row("Ana checked the invoice.", 8)]).ended[0].text
         print(json.dumps({"revision": model.info.revision, "label": model.info.label, "text": text, "steps": steps}))
     except ModelError as error:
-        print(json.dumps({"error": error.message, "hint": error.hint, "kind": type(error).__name__, "steps": steps}))
+        said = {"error": error.message, "hint": error.hint, "kind": type(error).__name__, "steps": steps}
+        print(json.dumps({**said, "bytes": error.total_bytes if isinstance(error, NotFetched) else None}))
 
 
 if __name__ == "__main__":

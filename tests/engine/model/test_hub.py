@@ -159,4 +159,8 @@ def test_a_look_fetches_nothing_and_says_what_would_be(hub: Hub, fetch: Fetch) -
     missing = fetch("ada/tiny", "--look")
     assert (missing["kind"], hub.fetched()) == ("NotFetched", [])
     assert missing["error"] == "The model ada/tiny is not on this machine yet."
+    assert missing["bytes"] == len(hub.repositories["ada/tiny"].commits[FIRST]["model.safetensors"])
+    assert fetch("ada/tiny", "--look", "--revision", FIRST)["bytes"] is None, "a known commit needs no look-up"
+    assert "formats that can carry code" in fetch("ada/pickled", "--look")["error"]
+    assert hub.fetched() == []
     assert fetch("ada/tiny")["revision"] == fetch("ada/tiny", "--look")["revision"] == FIRST
