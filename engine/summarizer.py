@@ -8,6 +8,7 @@ event loop stays free. It knows neither torch nor the database nor who asks.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -40,6 +41,9 @@ _PART_TOKENS = 160
 _BRIEF_TOKENS = 96
 #: Below this many tokens for the conversation a prompt is not worth sending.
 _LEAST_ROOM = 48
+#: Fewest tokens of a part of a detailed summary: about two short messages, below which there is nothing to go through.
+_LEAST_PART = 24
+NOTE_TOO_SHORT = "The conversation is too short to go through in parts, so this is no more detailed than usual."
 _BRIEF_SENTENCES = 2
 
 
@@ -164,8 +168,13 @@ class Summarizer:
     def _parts(self, messages: Sequence[Message], options: Options, *, shorter: bool) -> list[tuple[str, int]]:
         """The prompts of the parts with their lengths in tokens."""
         room = self._room(options)
-        turns = turns_of(messages, room=room, count_tokens=self._count, multiline=self._prompter.multiline)
-        cut = pack(turns, budget=room, largest=max(_LEAST_ROOM, room // 2) if shorter else None)
+        turns = list(turns_of(messages, room=room, count_tokens=self._count, multiline=self._prompter.multiline))
+        largest = None
+        if shorter:
+            # Two parts at least: a short conversation read in one piece would be written as if nothing had been asked.
+            total = sum(turn.tokens + turn.name_tokens + 1 for turn in turns)
+            largest = max(_LEAST_PART, min(room // 2, math.ceil(total / 2)))
+        cut = pack(turns, budget=room, largest=largest)
         limit = self._info.context_tokens
         if not self._info.encoder_decoder:
             limit -= self._info.max_new_tokens
@@ -255,6 +264,9 @@ class Summarizer:
         sentences = tuple(sentence for stream in streams for sentence in stream.sentences)
         if not sentences:
             raise _wrote_nothing(self._info)
+        notes = [note for stream in streams for note in stream.notes]
+        if plan.keep_parts and len(plan.rows) == 1 and self._prompter.family != "chat":
+            notes.append(NOTE_TOO_SHORT)
         return SummaryResult(
             summary=join_sentences(sentence.text for sentence in sentences),
             sentences=sentences,
@@ -268,7 +280,7 @@ class Summarizer:
             output_tokens=run.output_tokens,
             seconds=seconds,
             demonstration=self._info.demonstration,
-            notes=tuple(unique(note for stream in streams for note in stream.notes)),
+            notes=tuple(unique(notes)),
         )
 
 

@@ -100,7 +100,12 @@ class OutputFilter:
 
     def __init__(self, source: Iterable[str]) -> None:
         self._links = frozenset(
-            link for text in source for link in find_links(visible(text)) if not _BROADCAST.search(link)
+            # As it stands there, byte for byte: what only becomes a link once an invisible character is taken out of it
+            # is none of the conversation's.
+            link
+            for text in source
+            for link in find_links(visible(text))
+            if link in text and not _BROADCAST.search(link)
         )
 
     def clean(self, text: str) -> str:

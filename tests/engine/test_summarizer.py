@@ -10,7 +10,7 @@ import pytest
 
 from engine.conversation import Conversation, Message
 from engine.requests import Event, Finished, Progress, Queued, SentenceWritten, SummaryRequest, SummaryResult
-from engine.summarizer import Summarizer
+from engine.summarizer import NOTE_TOO_SHORT, Summarizer
 from engine.text.sentences import join_sentences
 from engine.text.stream import NOTE_LENGTH, NOTE_LOOP, Knowledge, SentenceStream
 from storage.errors import EngineBusy, EngineError, InputError, OptionNotHonoured
@@ -118,6 +118,19 @@ async def test_detailed_keeps_the_summary_of_every_part_in_order() -> None:
     mentioned = [int(n) for n in re.findall(r"number (\d+)", final.summary)]
     assert mentioned == sorted(mentioned) and mentioned[0] < 4 and mentioned[-1] > 50
     assert final.coverage.parts > standard.coverage.parts and len(final.sentences) > len(standard.sentences)
+
+
+async def test_detailed_reads_a_short_conversation_in_more_parts_than_usual() -> None:
+    short = long_conversation(6)
+    usual = await result(CopyModel(), SummaryRequest(short))
+    detailed = await result(CopyModel(), SummaryRequest(short, style="detailed"))
+    assert (usual.coverage.parts, detailed.coverage.parts) == (1, 2)
+    assert len(detailed.sentences) > len(usual.sentences)
+
+
+async def test_detailed_of_a_conversation_too_short_for_parts_says_so() -> None:
+    found = await result(CopyModel(), SummaryRequest(conversation("Lunch at noon?"), style="detailed"))
+    assert NOTE_TOO_SHORT in found.notes
 
 
 async def test_brief_is_at_most_two_sentences_and_stops_the_model() -> None:

@@ -84,7 +84,11 @@ def test_every_link_that_comes_out_stands_in_the_conversation_byte_for_byte(text
     cleaned = OutputFilter(source).clean(text)
     allowed = {link for message in source for link in find_links(visible(message))}
     assert set(find_links(cleaned)) <= allowed
-    assert all(any(link in visible(message) for message in source) for link in find_links(cleaned))
+    assert all(any(link in message for message in source) for link in find_links(cleaned))
+
+
+def test_link_that_the_conversation_has_only_with_an_invisible_character_in_it_does_not_come_out() -> None:
+    assert find_links(OutputFilter(["see a\u200bb.com/evil"]).clean("It is at ab.com/evil now.")) == []
 
 
 @settings(max_examples=300)
