@@ -123,6 +123,7 @@ ZEPHYR = (
         (LLAMA_2, ["[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"]),
         (ZEPHYR, ["<|system|>", "<|user|>", "<|assistant|>"]),
     ],
+    ids=["llama-2", "zephyr"],
 )
 def test_marks_that_a_template_writes_as_plain_text_cannot_be_spelled_by_people(
     tiny_models: dict[str, Path], template: str, marks: list[str]
