@@ -2,8 +2,8 @@
 
 Rows that arrive while a batch runs form the next one (:mod:`engine.queueing` says which). What the worker hears from
 the model is handed to the event loop of whoever submitted the row, many steps and rows in one wake-up. A batch that
-fails fails its rows, and the worker lives on. It knows nothing of conversations, HTTP or torch; no prompt or answer
-ever reaches its log.
+fails fails its rows, and the worker lives on; where the device failed too it says so, for no later batch would do
+better. It knows nothing of conversations, HTTP or torch; no prompt or answer ever reaches its log.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from engine.failures import describe, device_failed
 from engine.handles import BatchListener, Outbox, SubmittedRow, settle
 from engine.protocols import Generated, Row, TextModel
 from engine.queueing import FairQueue
@@ -117,6 +118,8 @@ class Batcher:
         self._loaded: Future[TextModel] = Future()
         # From now on a waiter that is cancelled does not cancel it for the others.
         self._loaded.set_running_or_notify_cancel()
+        self._broken: Future[None] = Future()
+        self._broken.set_running_or_notify_cancel()
         if model is not None:
             self._loaded.set_result(model)
 
@@ -156,6 +159,15 @@ class Batcher:
         if self._loaded.done() and self._loaded.exception() is None:
             return self._loaded.result()
         return None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the model's device has failed: every batch from then on would, until the process is another."""
+        return self._broken.done()
+
+    async def broke(self) -> None:
+        """Wait until the engine is :attr:`broken`."""
+        await asyncio.wrap_future(self._broken)
 
     @property
     def draining(self) -> bool:
@@ -370,17 +382,20 @@ class Batcher:
         start = time.perf_counter()
         problem: EngineError | None = None
         again: list[list[SubmittedRow]] = []
+        lost = False
         try:
             model.generate(rows, listener)
         except EngineError as error:
             problem = error
             _log.error("a batch of %d rows failed: %s", len(batch), error.message)
-            if len(batch) > 1 and not any(handle.latest for handle in batch):
+            lost = device_failed(error)
+            if not lost and len(batch) > 1 and not any(handle.latest for handle in batch):
                 # Too much for the memory, or a row that the model refuses. Nothing was written: halves may do better.
                 again = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
         except Exception as error:
             problem = EngineError("The engine failed while it wrote.", "Try again; its log says more.")
             _log.error("a batch of %d rows failed: %s", len(batch), describe(error))
+            lost = device_failed(error)
         seconds = time.perf_counter() - start
         if self._on_batch is not None:
             tokens = sum(row.prompt_tokens for row in rows)
@@ -393,11 +408,6 @@ class Batcher:
             if handle.outcome is None:
                 settle(handle, problem or EngineError("The engine ended without an answer.", "Try again."))
             self._settled(handle)
-
-
-def describe(error: Exception) -> str:
-    """An unexpected error for the log: types and places; its text only where that cannot quote anybody's message."""
-    from storage.logs import describe_exception  # structlog takes 150 ms to import
-
-    reason = f"{error}\n"[:500] if isinstance(error, (RuntimeError, MemoryError, OSError)) else ""
-    return reason + describe_exception(error)
+        if lost and not self._broken.done():
+            _log.error("the model's device has failed: no batch can succeed any more")
+            self._broken.set_result(None)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from engine.address import Address, discard_stale, ensure_token, lock_file, publish, published, withdraw
 from engine.protocols import TextModel
 from engine.requests import ModelInfo
-from engine.service import EngineService
+from engine.service import DEVICE_FAILED, EngineService
 from engine.settings import EngineSettings
 from storage.errors import EngineError, RedraftError, SettingsError
 
@@ -68,6 +68,7 @@ def serve(
         SettingsError: the address cannot be used.
         EngineError: an engine runs already for this data directory.
         ModelError: the model cannot be loaded.
+        EngineError: the model's device failed; another process may use it again.
     """
     from filelock import FileLock, Timeout
 
@@ -113,6 +114,7 @@ async def _serve(
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     loading = asyncio.create_task(service.ready())
+    breaking = asyncio.create_task(service.batcher.broke())
     problem: RedraftError | None = None
     address = Address(url, os.getpid(), str(_socket_path(settings) or ""))
     try:
@@ -129,7 +131,9 @@ async def _serve(
                 problem = error
                 _log.error("the model could not be loaded: %s", error.message)
             else:
-                await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({stopping, serving, breaking}, return_when=asyncio.FIRST_COMPLETED)
+            if breaking.done():
+                problem = EngineError(DEVICE_FAILED, "Start the engine again; `redraft up` does so by itself.")
         if problem is None:
             _log.info("draining")
             in_time = await service.drain(settings.engine_drain_seconds)
@@ -140,9 +144,9 @@ async def _serve(
         await serving
     finally:
         withdraw(home)
-        for task in (stopping, loading):
+        for task in (stopping, loading, breaking):
             task.cancel()
-        await asyncio.gather(stopping, loading, return_exceptions=True)
+        await asyncio.gather(stopping, loading, breaking, return_exceptions=True)
     if problem is not None:
         raise problem
     return ended

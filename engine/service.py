@@ -13,13 +13,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
-from engine.batching import Admission, BatchDone, Batcher, describe, shutting_down
+from engine.batching import Admission, BatchDone, Batcher, shutting_down
+from engine.failures import describe
 from engine.protocols import RowSubmitter, TextModel
 from engine.requests import Event, Finished, Health, ModelInfo, Queued, SummaryRequest
 from engine.settings import EngineSettings
 from storage.errors import EngineBusy, EngineError, InputError, OptionNotHonoured, RedraftError
 
 _log = logging.getLogger(__name__)
+
+#: For health and for whoever started the engine; only another process can use the device again.
+DEVICE_FAILED = "The model's device has failed."
 
 
 class Summarizing(Protocol):
@@ -190,7 +194,7 @@ class EngineService:
             waiting=waiting,
             uptime_s=round(time.monotonic() - self._started, 3),
             restarts=self._restarts,
-            detail=self._detail,
+            detail=DEVICE_FAILED if self.batcher.broken else self._detail,
         )
 
     def refuse_if_draining(self) -> None:

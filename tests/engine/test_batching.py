@@ -224,6 +224,43 @@ async def test_a_failed_batch_fails_its_rows_with_a_sentence_and_the_worker_live
     assert "secret words" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
 
 
+class AcceleratorError(RuntimeError):
+    """Named as torch's own, which has it from 2.8 on; the batcher knows no torch."""
+
+
+@pytest.mark.parametrize(
+    ("cause", "lost"),
+    [
+        (AcceleratorError("device-side assert triggered"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), True),
+        (AcceleratorError("CUDA error: out of memory"), False),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), False),
+        (RuntimeError("the sizes of the tensors do not match"), False),
+    ],
+)
+@pytest.mark.parametrize("told", [True, False], ids=["as a sentence", "raw"])
+async def test_only_a_lost_device_is_told_as_broken_and_no_halves_are_tried_on_it(
+    cause: Exception, lost: bool, told: bool
+) -> None:
+    model = FakeModel()
+
+    def fail(prompts: list[str]) -> None:
+        if told:
+            raise EngineError("The model failed while writing.") from cause
+        raise cause
+
+    model.fail = fail
+    async with batching(model) as batcher:
+        handles = await batcher.submit([row("a"), row("b")], "r")
+        for handle in handles:
+            with pytest.raises(EngineError, match="failed while"):
+                await handle.result()
+        if lost:
+            await asyncio.wait_for(batcher.broke(), 10)
+        assert batcher.broken is lost
+    assert len(model.batches) == (3 if told and not lost else 1)
+
+
 async def test_one_row_that_the_model_refuses_does_not_fail_its_batch() -> None:
     model = FakeModel()
 

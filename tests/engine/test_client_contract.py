@@ -252,6 +252,19 @@ async def test_a_failed_batch_is_told_as_a_sentence_and_the_next_request_works(s
         assert isinstance((await events_of(served.client, SummaryRequest(talk())))[-1], Finished)
 
 
+async def test_health_tells_that_the_device_has_failed(serve: Serve) -> None:
+    async with serve() as served:
+
+        def fail(prompts: list[str]) -> None:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+        served.model.fail = fail
+        with pytest.raises(EngineError):
+            await events_of(served.client, SummaryRequest(talk()))
+        await asyncio.wait_for(served.service.batcher.broke(), 10)
+        assert (await served.client.health()).detail == "The model's device has failed."
+
+
 async def test_health_tells_loading_then_up_with_the_model_and_what_runs(serve: Serve) -> None:
     loaded = threading.Event()
     model = FakeModel(write=lambda row: SENTENCES)

@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import aclosing
 from pathlib import Path
@@ -19,15 +20,17 @@ import httpx
 import pytest
 from filelock import FileLock
 
+from admin.commands.engine import permanent
 from engine import address, wire
 from engine.client import HttpClient, find_client, running
 from engine.local import LocalClient
 from engine.requests import Finished, Progress, SummaryRequest
-from engine.server import _listening
+from engine.server import _listening, serve
 from engine.settings import EngineSettings
-from storage.errors import EngineUnavailable, RedraftError, SettingsError
+from storage.errors import EngineError, EngineUnavailable, RedraftError, SettingsError
 from storage.home import Home
 from storage.settings import StorageSettings
+from tests.engine.fake_model import FakeModel
 from tests.engine.processes import Command, redraft, talk
 
 pytestmark = pytest.mark.xdist_group("engine-process")
@@ -239,6 +242,29 @@ async def test_what_does_not_finish_within_the_drain_is_told_and_the_engine_ends
                 pass
         assert await asyncio.to_thread(command.ends, 30) == 0
         await client.close()
+
+
+def test_an_engine_whose_device_failed_says_so_and_ends_so_that_it_is_started_again(home: Home) -> None:
+    model, told = FakeModel(), []
+
+    def fail(prompts: list[str]) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    model.fail = fail
+
+    def ask_once() -> None:
+        with pytest.raises(EngineError) as refused:
+            asyncio.run(_finish(home, 4))
+        told.append(refused.value.message)
+
+    asking = threading.Thread(target=ask_once)
+    with pytest.raises(EngineError, match="device has failed") as ended:
+        serve(EngineSettings(engine_port=0), home, lambda: model, on_ready=lambda info: asking.start())
+    asking.join(30)
+    assert not permanent(ended.value)  # so that the process ends with exit code 1, and `redraft up` starts it again
+    assert len(told) == 1
+    assert not address.alive(home)
+    assert not address.address_file(home).exists()
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_engine_with_a_sentence(home: Home) -> None:
