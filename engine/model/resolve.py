@@ -31,6 +31,7 @@ _SMALL_FILES = (
     "config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model",
+    "sentencepiece.bpe.model", "source.spm", "target.spm",
 )  # fmt: skip
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
