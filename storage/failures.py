@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import exc
 
-from storage.errors import StorageError
+from storage.errors import RedraftError, SettingsError, StorageError
 
 _TRY_AGAIN = "Try again; if it stays so, look for a command or backup that does not end."
 
@@ -29,6 +29,7 @@ def told(where: str) -> Iterator[None]:
 
     Raises:
         StorageError: it is locked, full, read-only, damaged or out of reach.
+        SettingsError: its address cannot be understood.
     """
     try:
         yield
@@ -39,9 +40,15 @@ def told(where: str) -> Iterator[None]:
         raise known from error
 
 
-def meaning(error: BaseException | None, where: str) -> StorageError | None:
+def meaning(error: BaseException | None, where: str) -> RedraftError | None:
     """The sentence for an error, or None for one that only its programmer can do something about."""
     if isinstance(error, exc.DBAPIError):
+        if isinstance(error, exc.ProgrammingError) and error.statement is None:
+            # No statement yet: it is the address's options that psycopg refuses.
+            return SettingsError(
+                f"{_capital(where)} cannot be reached: DATABASE_URL has an option that PostgreSQL does not take.",
+                "Correct what follows the ? in it, such as sslmode=require.",
+            )
         return _unreachable(where) if error.connection_invalidated else meaning(error.orig, where)
     if isinstance(error, exc.TimeoutError):
         return busy(where)
@@ -52,8 +59,9 @@ def meaning(error: BaseException | None, where: str) -> StorageError | None:
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         return _of_postgresql(state, where)
-    # psycopg raises OperationalError without a state when the connection could not be made or broke.
-    return _unreachable(where) if type(error).__name__ == "OperationalError" else None
+    # psycopg raises OperationalError without a state when the connection could not be made, whatever the reason: the
+    # server's words, which may be in any language, are all that tells a wrong password from a server that is not there.
+    return _no_connection(where) if type(error).__name__ == "OperationalError" else None
 
 
 def _of_sqlite(error: sqlite3.Error, where: str) -> StorageError | None:
@@ -115,6 +123,13 @@ def _full(where: str) -> StorageError:
 
 def _unreachable(where: str) -> StorageError:
     return StorageError(f"{_capital(where)} cannot be reached.", "Start the server, or correct DATABASE_URL.")
+
+
+def _no_connection(where: str) -> StorageError:
+    return StorageError(
+        f"{_capital(where)} cannot be reached, or there is no such database, or it refuses this user.",
+        "Start the server, or correct address, user and password in DATABASE_URL.",
+    )
 
 
 def _capital(where: str) -> str:

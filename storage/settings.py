@@ -42,8 +42,18 @@ class StorageSettings(ProjectSettings):
     @classmethod
     def _only_known_databases(cls, value: SecretStr | None) -> SecretStr | None:
         """The value may carry a password, so the refusal does not repeat it."""
-        if value is not None and not value.get_secret_value().startswith(_POSTGRESQL):
+        if value is None:
+            return None
+        address = value.get_secret_value()
+        if not address.startswith(_POSTGRESQL):
             raise ValueError("is not an address that begins with postgresql://")
+        # Of all commands only those that are about to use such a database pay for the import.
+        from sqlalchemy import exc, make_url
+
+        try:
+            make_url(address)
+        except (ValueError, exc.ArgumentError):
+            raise ValueError("is not of the form postgresql://user:password@host:5432/database") from None
         return value
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,38 @@ def test_placeholder_for_a_plain_setting_is_refused_and_a_directory_of_that_name
         EngineSettings.load()
     monkeypatch.setenv("REDRAFT_HOME", str(tmp_path / "todo" / "your-team"))
     assert StorageSettings.load().home == tmp_path / "todo" / "your-team"
+
+
+@pytest.mark.parametrize(
+    "value", ["xoxb-1-aBxXxXq7", "xoxb-1-2todo3-todo", "xoxb-1-replaceMe7", "xoxb-17-Placeholders"]
+)
+def test_token_whose_letters_spell_a_placeholder_is_taken(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", value)
+    token = BotSettings.load().slack_bot_token
+    assert token is not None and token.get_secret_value() == value
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://app:pw@db/todo", "postgresql://app:pw@your-db/redraft", "postgresql://your-db/xxx"]
+)
+def test_address_is_no_placeholder_for_what_its_host_and_database_are_called(address: str) -> None:
+    assert StorageSettings.load(database_url=address).database_url is not None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://app:changeme@db/redraft", "postgresql://<user>:pw@db/redraft", "postgres://app:your-password@db/x"],
+)
+def test_address_with_a_placeholder_for_user_or_password_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL cannot be used: is still a placeholder"):
+        StorageSettings.load(database_url=address)
+
+
+@pytest.mark.parametrize("address", ["postgresql://app:s3cret@db:port/redraft", "postgresql://app:s3cret@[::1/redraft"])
+def test_address_that_is_malformed_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL cannot be used: is not of the form") as told:
+        StorageSettings.load(database_url=address)
+    assert "s3cret" not in "".join(traceback.format_exception(told.value))
 
 
 def test_malformed_value_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +109,13 @@ def test_settings_file_that_is_no_text_is_told(tmp_path: Path, monkeypatch: pyte
     path.write_bytes(b"\xff\xfe\x00ENGINE")
     monkeypatch.setenv("REDRAFT_ENV_FILE", str(path))
     with pytest.raises(SettingsError, match="not UTF-8"):
+        EngineSettings.load()
+
+
+def test_settings_file_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A file that root may open too and that nobody can read from its beginning.
+    monkeypatch.setenv("REDRAFT_ENV_FILE", "/proc/self/mem")
+    with pytest.raises(SettingsError, match=r"The settings file /proc/self/mem cannot be read \("):
         EngineSettings.load()
 
 

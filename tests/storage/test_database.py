@@ -16,7 +16,7 @@ from sqlalchemy import exc, text
 from engine.records import store_conversation
 from storage import connection, queries
 from storage.database import Database
-from storage.errors import SchemaError, StorageError
+from storage.errors import SchemaError, SettingsError, StorageError
 from storage.settings import StorageSettings
 from tests.storage import samples
 
@@ -283,11 +283,23 @@ def test_a_server_out_of_reach_is_told_in_a_sentence_without_its_password(addres
     assert "s3cret" not in str(told.value)
 
 
+def test_an_option_that_no_server_takes_is_a_mistake_in_the_settings() -> None:
+    address = "postgresql://ana:s3cret@127.0.0.1:1/redraft?sslmod=require"
+    with pytest.raises(SettingsError, match="DATABASE_URL has an option that PostgreSQL does not take") as told:
+        Database.open(StorageSettings.load(database_url=address))
+    assert "s3cret" not in str(told.value)
+
+
 @pytest.mark.xdist_group("postgresql")
-def test_a_database_that_the_server_does_not_have_is_told_in_a_sentence(postgresql_server: str) -> None:
-    missing = postgresql_server.replace("/postgres?", "/missing?")
-    with pytest.raises(StorageError, match="missing"):
-        Database.open(StorageSettings.load(database_url=missing))
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [("/postgres?", "/missing?", "missing on .* there is no such database"), ("postgres@", "nobody@", "refuses this")],
+)
+def test_a_database_or_user_that_the_server_does_not_have_is_told_in_a_sentence(
+    postgresql_server: str, old: str, new: str, sentence: str
+) -> None:
+    with pytest.raises(StorageError, match=sentence):
+        Database.open(StorageSettings.load(database_url=postgresql_server.replace(old, new)))
 
 
 @pytest.mark.xdist_group("postgresql")
