@@ -73,12 +73,17 @@ class Scheduler:
         return (now if now >= due else now - timedelta(days=1)).date().isoformat()
 
     async def run_due(self) -> bool:
-        """Run the daily job unless its slot was run already; returns whether it ran. A failure is logged."""
+        """Run the daily job unless its slot was run already; returns whether it ran.
+
+        A failure of any kind is logged and ends here: the bot goes on without this one run.
+        """
         try:
             return await asyncio.to_thread(self._run)
         except RedraftError as error:
             self._log.error("daily job failed", job=JOB, reason=error.message)
-            return False
+        except Exception:
+            self._log.exception("daily job failed", job=JOB)
+        return False
 
     def _run(self) -> bool:
         done = enforce_slot(self._database, self._storage, slot=self.latest_slot(), now=self._now())

@@ -1,16 +1,22 @@
 """Retention: conversations go some days after they were last read, with everything under them.
 
-What runs it and when is the scheduler's business. It knows only dates; what a training pair still needs is excepted
-by :func:`storage.queries.delete_expired`.
+What runs it and when is the scheduler's business. It knows only dates, and spares nothing. Copies of the database, and
+what a killed restore left, go as many days after they were made: a conversation can so be in a copy, which holds those
+of its day, for up to twice as long as in the database.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from storage import queries
 from storage.database import Database
+from storage.errors import StorageError
+from storage.home import Home
 from storage.settings import StorageSettings
 
 JOB = "retention"
@@ -20,7 +26,7 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What went: conversations, and copies of the database that still held such."""
+    """What went: conversations, and copies of the database that held such (with each file that belongs to one)."""
 
     conversations: int
     copies: int
@@ -33,7 +39,7 @@ def enforce(database: Database, settings: StorageSettings, now: datetime) -> Ret
         now: the present time (aware).
 
     Raises:
-        StorageError: the database cannot be used; what went before that stays gone.
+        StorageError: the database cannot be used, or a copy cannot be deleted; what went before that stays gone.
     """
     before = now - timedelta(days=settings.retention_days)
     gone = 0
@@ -45,7 +51,7 @@ def enforce(database: Database, settings: StorageSettings, now: datetime) -> Ret
             break
     if gone:
         database.truncate_log()
-    return Retention(gone, _delete_copies(database, before))
+    return Retention(gone, _delete_copies(database.home, before))
 
 
 def enforce_slot(database: Database, settings: StorageSettings, *, slot: str, now: datetime) -> Retention | None:
@@ -66,14 +72,33 @@ def enforce_slot(database: Database, settings: StorageSettings, *, slot: str, no
     return done
 
 
-def _delete_copies(database: Database, before: datetime) -> int:
-    """Copies made before an upgrade hold the conversations of their day, and follow the same rule."""
+def _delete_copies(home: Home, before: datetime) -> int:
+    """Delete what was copied before a moment; one that cannot be deleted keeps no other from going."""
     gone = 0
-    for path in database.home.copies.glob("*.db"):
+    failed: tuple[Path, OSError] | None = None
+    for path in _copies(home):
         try:
-            if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
+            if datetime.fromtimestamp(path.lstat().st_mtime, UTC) >= before:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
                 path.unlink()
-                gone += 1
+            gone += 1
         except FileNotFoundError:
             continue
+        except OSError as error:
+            failed = path, error
+    if failed is not None:
+        kept, cause = failed
+        raise StorageError(
+            f"The old copy {kept} of the database cannot be deleted ({cause.strerror or type(cause).__name__}).",
+            "Correct its owner or permissions, or delete it by hand.",
+        ) from cause
     return gone
+
+
+def _copies(home: Home) -> Iterator[Path]:
+    """Everything in ``copies/``, and the directories of restores, which remove them unless they are killed."""
+    yield from home.copies.glob("*")
+    yield from home.root.glob(".restore-*")

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.scheduler import Scheduler
 from engine.conversation import Conversation, Message
 from engine.records import store_conversation
 from storage.database import Database
+from storage.errors import StorageError
 from storage.queries import counts
 from storage.settings import StorageSettings
 
@@ -63,6 +65,24 @@ async def test_slot_that_another_process_has_done_is_not_done_again(database: Da
     finally:
         other.close()
     assert not await _scheduler(database, now).run_due()
+
+
+@pytest.mark.parametrize("error", [PermissionError("/home/ana: denied"), StorageError("It is locked.")])
+async def test_job_that_fails_is_logged_and_leaves_the_bot_running(
+    database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    now = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+    with monkeypatch.context() as broken, capture_logs() as logged:
+        broken.setattr("bot.scheduler.enforce_slot", fail)
+        scheduler = _scheduler(database, now)
+        await scheduler.start()
+        await scheduler.stop()
+    assert [(line["event"], line["log_level"]) for line in logged] == [("daily job failed", "error")]
+    # and it is still owed
+    assert await _scheduler(database, now).run_due()
 
 
 async def test_daily_job_removes_what_retention_no_longer_keeps(database: Database) -> None:

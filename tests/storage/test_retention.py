@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from engine.records import load_summary, store_summary
 from storage import queries, retention
 from storage.database import Database
+from storage.errors import StorageError
 from storage.retention import enforce, enforce_slot
 from storage.settings import StorageSettings
 from storage.tables import ConversationRow, FeedbackRow
@@ -71,6 +74,49 @@ def test_a_job_that_fails_on_the_way_is_done_again(
         broken.setattr(retention, "_delete_copies", lambda *_: (_ for _ in ()).throw(RuntimeError))
         enforce_slot(database, settings, slot="2026-03-29", now=samples.NOW)
     assert enforce_slot(database, settings, slot="2026-03-29", now=samples.NOW) is not None
+
+
+def _made(path: Path, days_ago: float) -> None:
+    then = (samples.NOW - days_ago * DAY).timestamp()
+    os.utime(path, (then, then))
+
+
+def test_all_that_an_old_copy_or_a_killed_restore_left_goes(database: Database, settings: StorageSettings) -> None:
+    home = database.home
+    home.copies.mkdir()
+    for day, name in ((31, "old"), (1, "new")):
+        for suffix in ("", "-wal", "-shm"):
+            path = home.copies / f"damaged-{name}.db{suffix}"
+            path.touch()
+            _made(path, day)
+        restoring = home.root / f".restore-{name}"
+        (restoring / "adapters" / "a-1").mkdir(parents=True)
+        (restoring / "redraft.db").touch()
+        _made(restoring, day)
+    enforce(database, settings, samples.NOW)
+    left = sorted(path.name for path in (*home.copies.iterdir(), *home.root.glob(".restore-*")))
+    assert left == [".restore-new", "damaged-new.db", "damaged-new.db-shm", "damaged-new.db-wal"]
+
+
+def test_a_copy_that_cannot_be_deleted_is_told_and_keeps_no_other_from_going(
+    database: Database, settings: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = database.home.copies
+    copies.mkdir()
+    for name in ("redraft-1.db", "redraft-2.db", "redraft-3.db"):
+        (copies / name).touch()
+        _made(copies / name, 31)
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "redraft-2.db":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError, match=r"redraft-2.db of the database cannot be deleted \(Permission denied\)"):
+        enforce(database, settings, samples.NOW)
+    assert [path.name for path in copies.iterdir()] == ["redraft-2.db"]
 
 
 def test_old_copies_of_the_database_go_too(database: Database, settings: StorageSettings) -> None:
