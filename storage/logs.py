@@ -11,6 +11,7 @@ import logging.handlers
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 
 import structlog
@@ -43,6 +44,21 @@ def _exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     return event
 
 
+class PrivateRotatingFileHandler(logging.handlers.RotatingFileHandler):
+    """A rotated log of which every file, the first and each later one, is made readable by its owner only."""
+
+    def _open(self) -> TextIOWrapper:
+        file = open(  # noqa: SIM115 - the handler closes it
+            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_open_private
+        )
+        assert isinstance(file, TextIOWrapper)
+        return file
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def configure_logging(process: str, directory: Path) -> None:
     """Send structlog's and the standard library's records to ``directory/PROCESS.jsonl`` and to standard error.
 
@@ -51,9 +67,7 @@ def configure_logging(process: str, directory: Path) -> None:
         directory: an existing directory that only its owner can read.
     """
     path = directory / f"{process}.jsonl"
-    # The file exists with its mode before anything is written to it.
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    file = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8")
+    file = PrivateRotatingFileHandler(path, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8")
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
