@@ -125,7 +125,7 @@ def _model(found: Probe) -> Finding:
             "Model", "fail", "ENGINE_DEVICE=cuda, and CUDA sees no GPU", "Set it to auto, or mend the driver."
         )
     try:
-        resolved = resolve(settings, pins=Home.at(StorageSettings.load()).root / "models.json", fetch=False)
+        resolved = resolve(settings, pins=Home.at(StorageSettings.load()).models, fetch=False)
     except NotFetched as error:
         return Finding("Model", "warn", error.message, error.hint)
     checkpoint = read_checkpoint(resolved.path, resolved.name)

@@ -39,7 +39,7 @@ def load_model(
     """
     from engine.model.loading import load
 
-    return load(settings, tell, pins=home.root / "models.json" if home is not None else None)
+    return load(settings, tell, pins=home.models if home is not None else None)
 
 
 class LocalClient:

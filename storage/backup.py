@@ -43,6 +43,7 @@ JOB = "backup"
 FORMAT = 1
 DATABASE = "redraft.db"
 MANIFEST = "manifest.json"
+MODELS = "models.json"
 _CHUNK = 1000
 
 
@@ -92,6 +93,8 @@ def backup(
             _write_database(database, settings, scratch / DATABASE)
             adapters = _copy_adapters(database.home, scratch / "adapters")
             _write_json(scratch / "settings.json", dict(shown_settings))
+            if database.home.models.exists():
+                shutil.copyfile(database.home.models, scratch / MODELS)
             manifest = _describe(scratch, database.kind, adapters, now)
             _write_json(scratch / MANIFEST, asdict(manifest))
             for parent, _names, files in os.walk(scratch):

@@ -72,6 +72,11 @@ class Home:
         return self.root / "redraft.db"
 
     @property
+    def models(self) -> Path:
+        """Which commit each model of the Hub was first taken at, so that a model does not change under its adapters."""
+        return self.root / "models.json"
+
+    @property
     def adapters(self) -> Path:
         """One directory for each adapter, named by its id."""
         return self.root / "adapters"

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 from sqlmodel import Session
 
-from storage.backup import DATABASE, FORMAT, MANIFEST, FileEntry, Manifest, copy_rows, digest, write_file
+from storage.backup import DATABASE, FORMAT, MANIFEST, MODELS, FileEntry, Manifest, copy_rows, digest, write_file
 from storage.connection import choose_journal, engine_of_file, for_reading, make_engine, where
 from storage.database import Database
 from storage.errors import SchemaError, StorageError
@@ -67,8 +67,13 @@ def restore(settings: StorageSettings, directory: Path, *, force: bool = False) 
             if not force and not _is_empty(settings, home):
                 raise _holds_something(settings)
             if settings.postgresql_url is None:
-                return Restored(manifest, _replace_sqlite(settings, home, staged / DATABASE))
-            return Restored(manifest, _replace_postgresql(settings, staged / DATABASE, force=force))
+                replaced = _replace_sqlite(settings, home, staged / DATABASE)
+            else:
+                replaced = _replace_postgresql(settings, staged / DATABASE, force=force)
+            # Last, and only where this machine has not taken its own: the models its adapters belong to.
+            if (staged / MODELS).exists() and not home.models.exists():
+                (staged / MODELS).rename(home.models)
+            return Restored(manifest, replaced)
 
 
 def verify(directory: Path) -> Manifest:

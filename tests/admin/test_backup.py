@@ -34,6 +34,7 @@ def test_restored_machine_has_the_same_rows_and_writes_the_same_summary(tmp_path
     first = redraft("summarize", chat, "--json", REDRAFT_HOME=str(old))
     assert first.returncode == 0, first.stderr
 
+    (old / "models.json").write_text('{"ada/model": "0123"}', encoding="utf-8")
     made = redraft("backup", saved, REDRAFT_HOME=str(old), SLACK_BOT_TOKEN="xoxb-12-34-abcdefsecret")
     assert made.returncode == 0, made.stderr
     assert not any(b"abcdefsecret" in path.read_bytes() for path in saved.rglob("*") if path.is_file())
@@ -41,6 +42,7 @@ def test_restored_machine_has_the_same_rows_and_writes_the_same_summary(tmp_path
     assert restored.returncode == 0, restored.stderr
 
     assert _rows(new) == _rows(old)
+    assert (new / "models.json").read_text(encoding="utf-8") == '{"ada/model": "0123"}'
     second = redraft("summarize", chat, "--json", REDRAFT_HOME=str(new))
     assert json.loads(second.stdout)["summary"] == json.loads(first.stdout)["summary"]
 
