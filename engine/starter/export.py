@@ -26,14 +26,14 @@ def averaged(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def generation() -> GenerationConfig:
     """Greedy, so that sentences can be streamed; the other settings were chosen on the validation sets.
 
-    Reports share their openings ("Maya says that they"), so only long runs of pieces are refused a second time.
+    Reports share their openings ("Maya says that they"), so runs of three pieces may come again, of four not.
     """
     return GenerationConfig(
         max_length=96,
         min_length=20,
         num_beams=1,
         do_sample=False,
-        no_repeat_ngram_size=8,
+        no_repeat_ngram_size=4,
         bos_token_id=2,
         pad_token_id=0,
         eos_token_id=3,

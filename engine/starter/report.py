@@ -107,12 +107,12 @@ def pseudo_summary(
     wanted = content(focus)
 
     def worth(item: tuple[int, str, str, set[str]]) -> float:
-        index, _, sentence, stems = item
+        index, who, sentence, stems = item
         fresh = stems - said_already
         shared = sum(min(3, everything[s] - 1) for s in fresh)
         score = shared / (len(stems) + 3)
         if wanted:
-            score += 3.0 * len(wanted & stems)
+            score += 3.0 * len(wanted & (stems | content(who)))
         elif not chosen and index <= 2:
             score += 2.0 - 0.8 * index
         if any(c[0] == index for c in chosen):
@@ -178,3 +178,9 @@ def focus_words(turns: list[Turn] | tuple[Turn, ...], rng: random.Random) -> str
     tokens = [w for w in words(rng.choice(sayings)) if content(w)]
     start = rng.randrange(max(1, len(tokens) - 2))
     return " ".join(tokens[start : start + rng.choice((2, 2, 3))])
+
+
+def asked(focus: str, rng: random.Random) -> str:
+    """A focus as it stands, or as the question that somebody would ask about it."""
+    forms = ("{}", "{}", "{}", "What was said about {}?", "Summarize the discussion about {}.")
+    return rng.choice(forms).format(focus)

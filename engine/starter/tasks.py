@@ -7,7 +7,7 @@ function of the seed, the stage and the step, so that a build that was cut off g
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformers import BertTokenizerFast
@@ -119,16 +119,30 @@ class Corpus:
 
         One in twelve is a merge instead: reports of a conversation's parts, and the best of them.
         """
+        if limit >= 150 and rng.random() < 0.4:
+            return self._asked(rng, limit)
         pool = self.chats if rng.random() < 0.75 else self.summarised
         conversation = text.addressed(text.renamed(self._excerpt(rng.choice(pool), rng, limit), rng), rng)
         if limit >= 120 and rng.random() < 0.08:
             return self._merge(conversation, rng, limit)
         focus = report.focus_words(conversation.turns, rng) if rng.random() < 0.3 else ""
         size = sum(len(said.split()) for _, said in conversation.turns)
+        asked = report.asked(focus, rng) if focus else ""
         count = 1 if size < 25 else 2 if size < 170 else 3
         count = min(2, count) if focus else count
         summary, _ = report.pseudo_summary(conversation, rng, count=count, focus=focus)
-        return self.pair(text.rendered(conversation.turns, focus), summary, limit) if summary else None
+        return self.pair(text.rendered(conversation.turns, asked), summary, limit) if summary else None
+
+    def _asked(self, rng: random.Random, limit: int) -> Example | None:
+        """A stretch of a meeting with the question that was asked about it, and a report of what bears on it."""
+        whole = rng.choice(self.by_people[0])
+        wanted = text.content(whole.query)
+        first = max(range(len(whole.turns)), key=lambda i: len(wanted & text.content(whole.turns[i][1])))
+        turns = whole.turns[max(0, first - rng.randint(0, 6)) :]
+        cut = self._excerpt(replace(whole, turns=turns, id=""), rng, limit, anywhere=False)
+        cut = text.renamed(replace(cut, query=whole.query), rng)
+        summary, _ = report.pseudo_summary(cut, rng, count=3, focus=cut.query)
+        return self.pair(text.rendered(cut.turns, cut.query), summary, limit) if summary else None
 
     def _merge(self, conversation: Conversation, rng: random.Random, limit: int) -> Example | None:
         size = max(2, len(conversation.turns) // rng.randint(2, 4))
@@ -158,10 +172,12 @@ class Corpus:
         out = [2, *self.encode(target)[:126], 3]
         return Example(ids, out, [True] * len(out), align(ids, out))
 
-    def _excerpt(self, conversation: Conversation, rng: random.Random, limit: int) -> Conversation:
-        """Consecutive turns of about `limit` tokens, from the start in two cases of three."""
+    def _excerpt(
+        self, conversation: Conversation, rng: random.Random, limit: int, *, anywhere: bool = True
+    ) -> Conversation:
+        """Consecutive turns of about `limit` tokens, from the start in two cases of three, or always."""
         turns = conversation.turns
-        start = 0 if rng.random() < 0.67 else rng.randrange(max(1, len(turns) - 3))
+        start = rng.randrange(max(1, len(turns) - 3)) if anywhere and rng.random() < 0.33 else 0
         kept: list[Turn] = []
         room = limit / 1.5
         for who, said in turns[start:]:
