@@ -37,7 +37,7 @@ class EngineSettings(ProjectSettings):
     )
     engine_max_batch: int = Field(default=32, ge=1, le=512, description="Most prompts generated in one batch.")
     engine_max_batch_tokens: int = Field(
-        default=8192, ge=512, description="Most prompt tokens in one batch, padding included; bounds its memory."
+        default=4096, ge=512, description="Most prompt tokens in one batch, padding included; bounds its memory."
     )
     engine_queue_limit: int = Field(
         default=64, ge=1, description="Requests that may wait; beyond it people are told how many are ahead."
