@@ -34,7 +34,7 @@ def build_app() -> typer.Typer:
         add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        help="Summarise a team's conversations with a 4-bit model on your own machine, and learn from corrections.",
+        help="Summarise a team's conversations with a 4-bit model on your own machine.",
     )
 
     @app.callback()
