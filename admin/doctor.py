@@ -236,6 +236,7 @@ def _backup() -> Finding:
 def _engine() -> Finding:
     import asyncio
 
+    from engine.address import supervised
     from engine.client import HttpClient
     from engine.requests import Health
     from storage.home import Home
@@ -252,6 +253,10 @@ def _engine() -> Finding:
     if not home.root.exists():
         return Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without")
     health = asyncio.run(ask())
+    if supervised(home):
+        note = "" if health.state != "down" else health.detail
+        if note:
+            return Finding("Engine", "warn", note, "If it stays so, its log in the data directory says why.")
     if health.state == "down":
         return Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without")
     told = f"{health.state}, {health.running} running, {health.waiting} waiting"

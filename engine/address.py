@@ -88,14 +88,23 @@ def lock_file(home: Home) -> Path:
 
 def alive(home: Home) -> bool:
     """Whether an engine of this data directory runs now, by its lock; one that cannot be looked at counts as none."""
+    return _held(lock_file(home))
+
+
+def supervised(home: Home) -> bool:
+    """Whether `redraft up` looks after this data directory now, and so will start an engine that is down again."""
+    return _held(home.up_lock)
+
+
+def _held(lock: Path) -> bool:
     import fcntl
 
     try:
-        descriptor = os.open(lock_file(home), os.O_RDONLY)
+        descriptor = os.open(lock, os.O_RDONLY)
     except OSError:
         return False
     try:
-        # Shared, so that clients who look at the same moment do not take each other for an engine.
+        # Shared, so that clients who look at the same moment do not take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in (errno.EAGAIN, errno.EACCES)

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
-from engine.address import Address, alive, published, read_token
+from engine.address import Address, alive, published, read_token, supervised
 from engine.requests import Event, Finished, Health, SummaryRequest
 from storage.errors import EngineUnavailable, RedraftError
 
@@ -104,7 +104,7 @@ class HttpClient:
                                 return
             raise _went_away()
         except httpx.ConnectError as error:
-            raise _not_running() from error
+            raise _not_running(self._home) from error
         except httpx.TimeoutException as error:
             raise EngineUnavailable("The engine has stopped answering.", _AGAIN) from error
         except httpx.HTTPError as error:
@@ -125,7 +125,7 @@ class HttpClient:
         except httpx.TimeoutException:
             return Health("down", detail="The engine has stopped answering.")
         except httpx.HTTPError:
-            return Health("down", detail=_not_running().message)
+            return Health("down", detail=_not_running(self._home).message)
         except RedraftError as error:
             return Health("down", detail=error.message)
 
@@ -140,7 +140,7 @@ class HttpClient:
 
         address = published(self._home)
         if address is None or not alive(self._home):
-            raise _not_running()
+            raise _not_running(self._home)
         if self._client is None or self._client[0] != address:
             await self.close()
             # Proxies of the environment are for other machines; the engine is on this one.
@@ -176,7 +176,9 @@ async def _bounded(answer: httpx.Response) -> bytes:
     return body
 
 
-def _not_running() -> EngineUnavailable:
+def _not_running(home: Home) -> EngineUnavailable:
+    if supervised(home):
+        return EngineUnavailable("The engine is down and is being started again by `redraft up`.", _AGAIN)
     return EngineUnavailable("No engine is running.", "Start one with `redraft up`.")
 
 

@@ -72,6 +72,11 @@ class Home:
         return self.root / "redraft.db"
 
     @property
+    def up_lock(self) -> Path:
+        """Held while `redraft up` looks after this directory."""
+        return self.root / "up.lock"
+
+    @property
     def models(self) -> Path:
         """Which commit each model of the Hub was first taken at, so that a model does not change under its adapters."""
         return self.root / "models.json"

@@ -41,7 +41,7 @@ def run() -> None:
 
     storage, settings = StorageSettings.load(), EngineSettings.load()
     home = Home.create(storage)
-    lock = FileLock(home.root / "up.lock", timeout=0)
+    lock = FileLock(home.up_lock, timeout=1)
     try:
         lock.acquire()
     except Timeout as error:

@@ -218,9 +218,9 @@ def _as_model_error(name: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ModelError(f"The memory ran out while loading the model {name}.", "Choose a smaller model.") from error
     except Exception as error:
-        log.debug("loading failed", exc_info=True)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        # The libraries' own words go to the log: they are written for programmers, and this sentence may reach a chat.
+        log.warning("loading failed", exc_info=True)
         raise ModelError(
-            f"The model {name} could not be loaded: {reason.rstrip('.')}.",
-            "Fetch it again, or choose another; `redraft doctor` checks the libraries.",
+            f"The model {name} could not be loaded ({type(error).__name__}).",
+            "Fetch it again, or choose another; `redraft doctor` checks the libraries, and the log has the reason.",
         ) from error

@@ -226,7 +226,7 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise ModelError(
             f"The model {name} is gated: its owner wants its terms accepted first.",
-            f"Accept them at huggingface.co/{name}, then set HF_TOKEN to a token of that account.",
+            f"Accept them at huggingface.co/{name}, then run `hf auth login`, or set HF_TOKEN in the environment.",
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ModelError(
@@ -235,7 +235,7 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise ModelError(
             f"There is no model {name}, neither as a directory here nor on the Hugging Face Hub.",
-            "Correct ENGINE_MODEL; for a private model set HF_TOKEN.",
+            "Correct ENGINE_MODEL; for a private model run `hf auth login`, or set HF_TOKEN in the environment.",
         ) from error
     except errors.SafetensorsParsingError as error:
         raise ModelError(

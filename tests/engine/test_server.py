@@ -445,3 +445,14 @@ def test_the_client_is_cheap_to_import_and_brings_no_torch() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+async def test_an_engine_that_is_down_under_a_supervisor_is_said_to_be_started_again(own_home: Path) -> None:
+    home = Home.create(StorageSettings.load())
+    client = HttpClient(home)
+    assert "redraft up" not in (await client.health()).detail
+    with FileLock(home.up_lock):
+        assert "started again" in (await client.health()).detail
+        with pytest.raises(EngineUnavailable, match="started again"):
+            await anext(client.summarize(SummaryRequest(talk(4))))
+    await client.close()
