@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from storage.errors import InputError, RedraftError, SettingsError
+from storage.errors import InputError, ModelError, RedraftError, SettingsError
 
 if TYPE_CHECKING:
     from engine.model.probe import Probe
@@ -87,14 +87,14 @@ def _ask_model(given: str, *, yes: bool) -> dict[str, str]:
         if answer.isdecimal() and 1 <= int(answer) <= len(MODELS):
             answer = MODELS[int(answer) - 1].name
         try:
-            return _check_model(answer)
+            return _check_model(answer, budget)
         except RedraftError as error:
             if given:
                 raise
             typer.echo(f"  {error}", err=True)
             if yes:
                 typer.echo("  Taking the starter model instead.", err=True)
-                return _check_model("starter")
+                return _check_model("starter", budget)
 
 
 def _describe_machine(found: Probe, memory: int) -> list[str]:
@@ -109,10 +109,15 @@ def _describe_machine(found: Probe, memory: int) -> list[str]:
     return lines
 
 
-def _check_model(name: str) -> dict[str, str]:
-    """Look a model up as the engine would, without loading or fetching it, and pin what the Hub has now."""
+def _check_model(name: str, memory: int) -> dict[str, str]:
+    """Look a model up as the engine would, without loading or fetching it, and pin what the Hub has now.
+
+    Args:
+        name: Hugging Face id, directory or ``starter``.
+        memory: bytes of the GPU, or of the machine without one.
+    """
     from engine.model.checkpoint import check_family, read_checkpoint
-    from engine.model.resolve import NotFetched, resolve
+    from engine.model.resolve import NotFetched, gigabytes, resolve
     from engine.settings import EngineSettings
 
     directory = Path(name).expanduser()
@@ -123,7 +128,13 @@ def _check_model(name: str) -> dict[str, str]:
     except NotFetched as found:
         typer.echo(f"  {name}: found, pinned to revision {found.revision[:12]}; fetched when the engine first starts.")
         return {"ENGINE_MODEL": name, "ENGINE_REVISION": found.revision}
-    check_family(read_checkpoint(resolved.path, resolved.name))
+    checkpoint = read_checkpoint(resolved.path, resolved.name)
+    check_family(checkpoint)
+    if (needed := checkpoint.bytes_needed("nf4", 4)) > memory:
+        raise ModelError(
+            f"The model {name} needs {gigabytes(needed)}, and there are {gigabytes(memory)} in all.",
+            "Choose a smaller one.",
+        )
     typer.echo(f"  {name}: found" + (f", pinned to revision {resolved.revision[:12]}." if resolved.revision else "."))
     return {"ENGINE_MODEL": name, "ENGINE_REVISION": resolved.revision}
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from admin.commands.init import _check_model
 from engine.catalogue import MODELS, propose
+from storage.errors import ModelError
 
 _GB = 10**9
 
@@ -88,6 +90,12 @@ def test_model_that_cannot_be_found_writes_nothing(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / ".env").exists()
+
+
+def test_model_that_is_too_big_for_the_machine_is_refused() -> None:
+    with pytest.raises(ModelError, match="needs"):
+        _check_model("starter", 10**6)
+    assert _check_model("starter", 10**10)["ENGINE_MODEL"] == "starter"
 
 
 def test_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
