@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from admin.cli import build_app
 from bot.settings import BotSettings
+from engine.learning.settings import LearningSettings
 from engine.settings import EngineSettings
 from storage.config import ProjectSettings
 from storage.settings import StorageSettings
 
 #: In the order of a newcomer's questions: which model, where is the data, which chats.
-CLASSES: tuple[type[ProjectSettings], ...] = (EngineSettings, StorageSettings, BotSettings)
+CLASSES: tuple[type[ProjectSettings], ...] = (EngineSettings, StorageSettings, LearningSettings, BotSettings)
 
 
 def is_secret(field: FieldInfo) -> bool:

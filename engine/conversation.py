@@ -52,6 +52,7 @@ class Conversation:
         channel: channel id or name, or an empty string.
         thread: id of the thread's first message where the conversation is one thread, or an empty string.
         public: whether everyone in the workspace may read it; only such ones train a workspace's adapter.
+        direct: whether it is a direct message between people; those train nothing.
     """
 
     id: str
@@ -62,3 +63,4 @@ class Conversation:
     channel: str = ""
     thread: str = ""
     public: bool = False
+    direct: bool = False

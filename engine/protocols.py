@@ -8,8 +8,8 @@ loaded model; the torch code implements it and tests may use a small hand-writte
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from engine.requests import Event, Health, ModelInfo, SummaryRequest
@@ -126,6 +126,31 @@ class RowSubmitter(Protocol):
         Raises:
             EngineBusy: the queue is full and the key is new.
             EngineError: the engine is draining or down.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServingTable:
+    """Which adapter serves which scope, and which may be asked for by id.
+
+    Attributes:
+        active: adapter id by scope (see :mod:`engine.scopes`); a scope without one is served by the next wider.
+        available: directory by adapter id: the active ones, the candidates, and those taken out that are still there.
+    """
+
+    active: Mapping[str, str] = field(default_factory=dict)
+    available: Mapping[str, str] = field(default_factory=dict)
+
+
+class AdapterSource(Protocol):
+    """Where an engine learns what to serve; :mod:`engine.learning.registry` reads it from the database."""
+
+    def serving(self) -> ServingTable:
+        """The table as it is now; called about once a second, from a thread.
+
+        Raises:
+            StorageError: it cannot be read; whoever asked goes on with the last one.
         """
         ...
 

@@ -51,6 +51,7 @@ def store_conversation(session: Session, conversation: Conversation, *, now: dat
             channel=conversation.channel,
             thread=conversation.thread,
             public=conversation.public,
+            direct=conversation.direct,
             first_read_at=now,
             read_at=now,
         ),
@@ -171,6 +172,7 @@ def load_conversation(session: Session, conversation_id: str) -> Conversation | 
         channel=row.channel,
         thread=row.thread,
         public=row.public,
+        direct=row.direct,
     )
 
 

@@ -8,28 +8,15 @@ on. Tables know nothing of the engine's dataclasses; :mod:`engine.records` maps 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, MetaData
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, false
 from sqlalchemy.types import JSON
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
+from storage import learning_tables as learning_tables  # registers the learning loop's tables in the same metadata
+from storage.base import Base as Base  # whoever takes it from here has every table registered
 from storage.types import CleanText, UtcDateTime
-
-#: Constraints get names by rule, because a migration can only alter what has a name.
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(SQLModel):
-    """What all tables share: one metadata with the naming rule."""
-
-    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING)
 
 
 class ConversationRow(Base, table=True):
@@ -37,6 +24,7 @@ class ConversationRow(Base, table=True):
 
     Attributes:
         id: the conversation's own id, the same whenever it is read, so that reading it again changes this row.
+        direct: whether it is a direct message between people; those train nothing.
         first_read_at: when it first arrived here.
         read_at: when it was last read; retention counts from here.
     """
@@ -51,6 +39,7 @@ class ConversationRow(Base, table=True):
     channel: str = Field(default="", sa_type=CleanText)
     thread: str = Field(default="", sa_type=CleanText)
     public: bool = False
+    direct: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     first_read_at: datetime = Field(sa_type=UtcDateTime)
     read_at: datetime = Field(sa_type=UtcDateTime, index=True)
 

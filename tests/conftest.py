@@ -15,7 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
-_OURS = ("REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_")
+_OURS = (
+    "REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_",
+    "PAIRS_", "TRAIN_", "GATE_", "PROMOTION_", "WATCH_", "ERASURE_",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,4 +52,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     empty.touch()
     monkeypatch.setenv("REDRAFT_ENV_FILE", str(empty))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # One fine-tune at a time on a machine: tests run side by side, each on what it takes for its own machine.
+    monkeypatch.setenv("TRAIN_LOCK", str(tmp_path / "train.lock"))
     return home

@@ -16,6 +16,7 @@ from admin.commands import storage as commands
 from engine.records import load_summary, store_summary
 from storage.database import Database
 from storage.errors import StorageError
+from storage.schema import revisions
 from storage.settings import StorageSettings
 from tests.storage import samples
 
@@ -33,9 +34,9 @@ def as_json(*words: str) -> dict[str, Any]:
 
 
 def test_upgrading_says_what_it_did_and_then_that_there_is_nothing_to_do() -> None:
-    assert redraft("db", "upgrade") == "The database was created at schema 0001.\n"
-    assert redraft("db", "upgrade") == "The database is at schema 0001, the newest.\n"
-    assert as_json("db", "upgrade") == {"before": "0001", "after": "0001", "copy": None}
+    assert redraft("db", "upgrade") == f"The database was created at schema {revisions()[-1]}.\n"
+    assert redraft("db", "upgrade") == f"The database is at schema {revisions()[-1]}, the newest.\n"
+    assert as_json("db", "upgrade") == {"before": revisions()[-1], "after": revisions()[-1], "copy": None}
 
 
 def test_a_backup_and_a_restore_end_in_the_same_summary(own_home: Path, tmp_path: Path, monkeypatch: Any) -> None:
