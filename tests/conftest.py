@@ -13,6 +13,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import (  # fixtures of all tests that need a database
+    database as database,
+)
+from tests.databases import (
+    kind as kind,
+)
+from tests.databases import (
+    make_postgresql as make_postgresql,
+)
+from tests.databases import (
+    make_settings as make_settings,
+)
+from tests.databases import (
+    postgresql_server as postgresql_server,
+)
+from tests.databases import (
+    settings as settings,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 _OURS = (

@@ -73,6 +73,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     import asyncio
 
     from admin.follow import following
+    from admin.person import person
     from admin.present import as_document, print_summary
     from admin.report import print_json
     from engine.client import find_client
@@ -86,7 +87,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     home = Home.create(storage_settings)
     # Opened before the model is: a database that cannot be written should not cost a minute of generation.
     database = Database.open(storage_settings)
-    asked_by = f"local:{login_name()}"
+    asked_by = person()
 
     async def main() -> SummaryResult:
         with following() as follower:
@@ -106,17 +107,6 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
         print_json(as_document(request.conversation, result, stored))
     else:
         print_summary(request.conversation, result)
-
-
-def login_name() -> str:
-    """Who is logged in; the user's number where it has no name, as in many containers."""
-    import getpass
-    import os
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _keep_no_longer_than_promised(database: Database, settings: StorageSettings) -> None:

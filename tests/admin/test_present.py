@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from admin.commands.summarize import login_name
+from admin.person import login_name
 from admin.present import as_document, print_summary
 from admin.report import print_json, report_error
 from engine.conversation import Conversation, Message
