@@ -88,7 +88,7 @@ class SupportIndex:
 
     def judge(self, sentence: str) -> SummarySentence:
         """The sentence with its sources (ids, strongest first), whether they support it, and what to flag in it."""
-        flagged = self._flagged(sentence)
+        flagged = tuple(fact for fact, known in self.facts(sentence).items() if not known)
         terms = self._terms(sentence)
         mentioned = self._mentioned(sentence)
         chosen, covered = self._sources(terms, mentioned, {stem(fold(word)) for word in words(sentence)})
@@ -100,6 +100,15 @@ class SupportIndex:
         supported = supported and not any(name in flagged for name in names(sentence))
         ids = tuple(self._messages[at].id for at in chosen) if supported else ()
         return SummarySentence(sentence, ids, supported, flagged)
+
+    def facts(self, sentence: str) -> dict[str, bool]:
+        """The numbers and names of a sentence as written, and whether the conversation has each."""
+        found = {written: f"#{value}" in self._postings for written, value in numbers(sentence)}
+        for name in names(sentence):
+            pieces = [fold(piece) for piece in words(name)]
+            known = all(piece in self._known or stem(piece) in self._known_stems for piece in pieces)
+            found[name] = known and found.get(name, True)
+        return found
 
     def adds(self, sentence: str, before: str) -> bool:
         """Whether a sentence says anything of the conversation that the one before it does not."""
@@ -132,14 +141,6 @@ class SupportIndex:
     def _mentioned(self, text: str) -> set[str]:
         """Authors whom a sentence names, by any part of their name."""
         return {author for word in words(text) for author in self._authors.get(_bare(word), ()) if word[:1].isupper()}
-
-    def _flagged(self, sentence: str) -> tuple[str, ...]:
-        found = [written for written, value in numbers(sentence) if f"#{value}" not in self._postings]
-        for name in names(sentence):
-            pieces = [fold(piece) for piece in words(name)]
-            if not all(piece in self._known or stem(piece) in self._known_stems for piece in pieces):
-                found.append(name)
-        return tuple(unique(found))
 
     # What it rests on ----------------------------------------------------------------------------------------------
 

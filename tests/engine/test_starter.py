@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from engine.starter import card, report, scores, tasks, text
+from engine.scoring import metrics
+from engine.starter import card, report, tasks, text
 from engine.starter.export import WEIGHTS
 from engine.starter.measure import FIGURES
 
@@ -91,12 +92,12 @@ def test_the_tokenizer_keeps_turns_apart(tokenizer):
 def test_a_summary_of_an_invented_thread_says_something_once(loaded, tokenizer):
     summary = summary_of(loaded[0], tokenizer, THREAD)
     assert len(summary.split()) >= 8
-    assert not scores.loops(summary)
+    assert not metrics.loops(summary)
 
 
 def test_a_summary_is_made_of_what_the_thread_says(loaded, tokenizer):
     summary = summary_of(loaded[0], tokenizer, THREAD)
-    novelty = scores.novelty(summary, THREAD, frozenset({"ask", "say"}))
+    novelty = metrics.novelty(summary, THREAD, frozenset({"ask", "say"}))
     assert novelty is not None
     assert novelty <= 25
 
@@ -154,13 +155,13 @@ def test_a_target_sentence_that_names_what_the_source_lacks_is_dropped():
 def test_content_f1_leaves_the_house_style_out():
     references = [["the agent says the router is broken"]]
     house = frozenset({"agent"})
-    assert scores.content_f1("agent agent agent", references[0], house) == 0.0
-    assert scores.content_f1("the router is broken", references[0], house) > 75
+    assert metrics.content_f1("agent agent agent", references[0], house) == 0.0
+    assert metrics.content_f1("the router is broken", references[0], house) > 75
 
 
 def test_a_loop_is_a_run_of_four_words_three_times():
-    assert scores.loops("a b c d a b c d a b c d")
-    assert not scores.loops("a b c d a b c d")
+    assert metrics.loops("a b c d a b c d a b c d")
+    assert not metrics.loops("a b c d a b c d")
 
 
 @pytest.mark.data
