@@ -80,3 +80,7 @@ class EngineBusy(EngineError):
 
 class NotPermitted(RedraftError):
     """The person asking may not do, or read, this."""
+
+
+class PromotionRefused(RedraftError):
+    """An adapter may not be put in service, taken out or rejected as asked."""
