@@ -304,13 +304,17 @@ class PromotionRow(Base, table=True):
 
 
 class PromotionRequestRow(Base, table=True):
-    """A promotion that waits for a second person, under the two-person setting."""
+    """A promotion that waits for a second person, under the two-person setting.
+
+    ``against`` is the adapter that served the scope when it was asked for, or ``base``; once another does, it is void.
+    """
 
     __tablename__ = "promotion_requests"
 
     adapter_id: str = Field(primary_key=True, sa_type=CleanText)
     requested_at: datetime = Field(sa_type=UtcDateTime)
     requested_by: str = Field(sa_type=CleanText)
+    against: str = Field(sa_type=CleanText)
     forced: bool = False
     reason: str = Field(default="", sa_type=CleanText)
 

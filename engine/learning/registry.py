@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import Session
 
+from engine import scopes
 from engine.learning.alerts import clear_alert, raise_alert
 from engine.learning.ledger import Ledger, recorded
 from engine.protocols import ServingTable
@@ -118,6 +119,21 @@ def record_candidate(
 def active_adapter(session: Session, scope: str) -> AdapterRow | None:
     """The adapter that a scope itself has in service; None where a wider scope or the base serves it."""
     return queries.active_of(session=session, scope=scope)
+
+
+def in_service(session: Session, scope: str) -> str:
+    """What serves a scope's conversations: the adapter of the narrowest scope that has one in service, or ``base``.
+
+    It is what a candidate for the scope is measured against.
+
+    Raises:
+        InputError: it is no scope.
+    """
+    for one in scopes.serving(scopes.parse(scope)):
+        row = active_adapter(session, one)
+        if row is not None:
+            return row.id
+    return BASE
 
 
 def list_adapters(session: Session, *, scope: str | None = None, state: str | None = None) -> Sequence[AdapterRow]:

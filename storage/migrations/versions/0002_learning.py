@@ -118,6 +118,7 @@ def upgrade() -> None:
     sa.Column('adapter_id', sa.Text(), nullable=False),
     sa.Column('requested_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('requested_by', sa.Text(), nullable=False),
+    sa.Column('against', sa.Text(), nullable=False),
     sa.Column('forced', sa.Boolean(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('adapter_id', name=op.f('pk_promotion_requests'))
