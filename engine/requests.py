@@ -160,6 +160,7 @@ class ModelInfo:
         demonstration: True for the starter model.
         device: ``cpu`` or ``cuda``.
         representation: ``nf4``, ``nf4-expanded`` or ``full``.
+        fingerprint: see :func:`engine.model.checkpoint.fingerprint`; what an adapter was trained on, beside the name.
     """
 
     name: str
@@ -174,6 +175,7 @@ class ModelInfo:
     demonstration: bool = False
     device: str = "cpu"
     representation: str = "nf4"
+    fingerprint: str = ""
 
     @property
     def label(self) -> str:

@@ -58,6 +58,10 @@ class ModelUnreachable(ModelError):
     """A model is not on this machine and cannot be fetched at the moment; later it may be."""
 
 
+class AdapterError(ModelError):
+    """An adapter cannot be used: damaged, unsafe, or made for another model."""
+
+
 class EngineError(RedraftError):
     """The engine could not finish a request."""
 

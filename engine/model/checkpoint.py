@@ -7,6 +7,7 @@ do not write text. Knows nothing of the Hub or of devices.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _T5_OUTPUT = re.compile(r"\.wo\.weight$")
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 _WRITERS = ("ForConditionalGeneration", "ForCausalLM", "LMHeadModel", "WithLMHead", "EncoderDecoderModel")
 _MAX_HEADER = 100 * 2**20
+#: Bytes of one sample of a weight file.
+_SAMPLE = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,27 @@ def read_checkpoint(path: Path, name: str) -> Checkpoint:
     files = weight_files(name, {file.name for file in path.iterdir() if file.is_file()}, path)
     tensors = tuple(tensor for file in files for tensor in _read_header(path / file, name))
     return Checkpoint(path, name, str(config["model_type"]), config, tensors)
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """A hash of the config and of samples of the weights, 32 hexadecimal digits; reads at most a few megabytes.
+
+    Two models of one name and revision (directories have none) differ in it; it is no proof against forgery.
+    """
+    files = weight_files(checkpoint.name, {each.name for each in checkpoint.path.iterdir()}, checkpoint.path)
+    digest = hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode())
+    try:
+        for file in files:
+            with (checkpoint.path / file).open("rb") as stream:
+                size = stream.seek(0, 2)
+                digest.update(f"{file}:{size}:".encode())
+                # Every hundredth of the file: a fine-tune changes all of them.
+                for at in range(0, size, max(_SAMPLE, size // 100)):
+                    stream.seek(at)
+                    digest.update(stream.read(_SAMPLE))
+    except OSError as error:
+        raise ModelError(f"The weights of the model {checkpoint.name} cannot be read.", _AGAIN) from error
+    return digest.hexdigest()[:32]
 
 
 def check_family(checkpoint: Checkpoint) -> Literal["encoder-decoder", "decoder"]:

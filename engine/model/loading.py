@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.model import hardware
-from engine.model.checkpoint import Checkpoint, Representation, check_family, read_checkpoint
+from engine.model.checkpoint import Checkpoint, Representation, check_family, fingerprint, read_checkpoint
 from engine.model.resolve import Resolved, Tell, refuse_too_big, resolve
 from engine.model.tokens import Tokens
 from engine.requests import ModelInfo
@@ -58,7 +59,8 @@ def load(settings: EngineSettings, progress: Tell | None = None, *, pins: Path |
         return check_family(checkpoint), _choose(settings, machine, checkpoint)
 
     found = resolve(settings, pins=pins, tell=tell, admit=admit)
-    kind, representation = admit(read_checkpoint(found.path, found.name))
+    checkpoint = read_checkpoint(found.path, found.name)
+    kind, representation = admit(checkpoint)
     if settings.engine_threads:
         torch.set_num_threads(settings.engine_threads)
     if representation != "full" and (failure := hardware.four_bit_failure(machine.device)):
@@ -76,9 +78,8 @@ def load(settings: EngineSettings, progress: Tell | None = None, *, pins: Path |
     elif representation == "nf4" and machine.device == "cpu":
         expansion.avoid_unsupported_packing(model)
     tokens = Tokens(tokenizer, encoder_decoder=kind == "encoder-decoder")
-    return LoadedModel(
-        model, tokens, _describe(settings, found, model.config, tokenizer, tokens, machine, representation)
-    )
+    info = _describe(settings, found, model.config, tokenizer, tokens, machine, representation)
+    return LoadedModel(model, tokens, replace(info, fingerprint=fingerprint(checkpoint)))
 
 
 def _choose(settings: EngineSettings, machine: hardware.Hardware, checkpoint: Checkpoint) -> Representation:

@@ -8,6 +8,8 @@ cannot spell control: special tokens in it, and the bracketed marks that a chat 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import re
 import threading
 from collections.abc import Sequence
@@ -22,6 +24,15 @@ _HALF = "\ufffd"
 _MARK = re.compile(r"<[^\s<>]+>|\[/?\w+\]")
 #: Stand for messages while a template's own words are looked at.
 _SAMPLES = ("redraftsystemsample", "redraftusersample", "redraftanswersample")
+
+
+#: Cases that tokenizers treat differently: case, figures, spaces, accents, other scripts, signs.
+_PROBES = (
+    "Ana paid 1,204.50 EUR at 14:30.",
+    "  two  spaces\tand\n lines",
+    "caf\u00e9 Z\u00fcrich NA\u00cfVE",
+    "\u4f60\u597d \U0001f600 \u2014 don't",
+)
 
 
 class Tokens:
@@ -51,6 +62,18 @@ class Tokens:
         """Whether text is lowercased before it is cut into tokens."""
         normalizer = getattr(self._backend, "normalizer", None)
         return normalizer is not None and "a" in normalizer.normalize_str("A")
+
+    def sha256(self) -> str:
+        """What the tokenizer does to text, as a hash in hexadecimal: vocabulary, samples, chat template.
+
+        By its behaviour rather than its files, which newer libraries write otherwise. Safe from any thread; 0.2 s for
+        a vocabulary of 150,000.
+        """
+        with self._lock:
+            vocabulary = sorted(self._tokenizer.get_vocab().items())
+            template = str(getattr(self._tokenizer, "chat_template", None) or "") if self.chat else ""
+        what = [vocabulary, sorted(self._special_ids), self.encode(_PROBES), template]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included; safe from any thread.
