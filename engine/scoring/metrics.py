@@ -1,9 +1,9 @@
 """What a summary is worth beside people's: ROUGE, content F1, novelty, length, unsupported facts, empty, looping.
 
-Scores and shares run from 0 to 100 and are of one summary; means and intervals are made elsewhere. *Content F1*: F1 over
-the bag of Porter stems outside a stop list and outside the house stems, the 40 that most references of a scope have;
-the best of the references. ROUGE (Lin, 2004; as rouge-score computes it, stemmed) is fooled by a house style, content
-F1 is not. *Novelty*: the share of those stems in a summary that the conversation lacks.
+Scores and shares run from 0 to 100, one summary at a time; means and intervals are made elsewhere. *Content F1*: F1
+over the bag of Porter stems outside a stop list and outside the house stems, the 40 that most references of a scope
+have; the best of the references. ROUGE (Lin, 2004; as rouge-score computes it, stemmed) is fooled by a house style,
+content F1 is not. *Novelty*: the share of those stems in a summary that the conversation lacks.
 
 ASCII text is cut into words exactly as rouge-score does; beyond it accents are folded and words of every script count,
 which rouge-score would drop. It compares words: a summary in another language than its references scores low. It knows
@@ -122,12 +122,8 @@ def content_f1(summary: str, references: Sequence[str], house: frozenset[str]) -
     return max((bag_f1(ours, content(reference, house)) for reference in references), default=0.0)
 
 
-def novelty(summary: str, conversation: str, house: frozenset[str]) -> float | None:
-    """Share of the summary's content stems that the conversation lacks; None without any content stem."""
-    return _lacking(content(summary, house), stems(conversation))
-
-
-def _lacking(ours: Bag, there: Bag) -> float | None:
+def lacking(ours: Bag, there: Bag) -> float | None:
+    """Share of a bag of content stems that a conversation lacks, which is a summary's novelty; None of an empty bag."""
     total = ours.total()
     return 100.0 * sum(n for stem, n in ours.items() if stem not in there) / total if total else None
 
@@ -183,6 +179,10 @@ class Source:
     def _index(self) -> SupportIndex:
         return SupportIndex([Message(str(at), who, said) for at, (who, said) in enumerate(turns(self._dialogue))])
 
+    def novelty(self, summary: str, house: frozenset[str]) -> float | None:
+        """Share of a summary's content stems that the conversation lacks; None without any content stem."""
+        return lacking(content(summary, house), self.stems)
+
     def unsupported(self, summary: str) -> float:
         """Share of the numbers and names in a summary that the conversation lacks; 0 where it has none."""
         named = missing = 0
@@ -210,7 +210,7 @@ class Yardstick:
         return {
             **rouge(summary, references),
             "content_f1": max(bag_f1(ours, content(reference, self.house)) for reference in references),
-            "novelty": _lacking(ours, source.stems),
+            "novelty": lacking(ours, source.stems),
             "length_ratio": len(summary.split()) / max(1.0, long),
             "unsupported": source.unsupported(summary),
             "empty": 0.0 if summary.strip() else 100.0,

@@ -97,7 +97,7 @@ def test_a_summary_of_an_invented_thread_says_something_once(loaded, tokenizer):
 
 def test_a_summary_is_made_of_what_the_thread_says(loaded, tokenizer):
     summary = summary_of(loaded[0], tokenizer, THREAD)
-    novelty = metrics.novelty(summary, THREAD, frozenset({"ask", "say"}))
+    novelty = metrics.Source(THREAD).novelty(summary, frozenset({"ask", "say"}))
     assert novelty is not None
     assert novelty <= 25
 
