@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import stat
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +20,7 @@ from sqlmodel import Session
 from engine import scopes
 from engine.learning.alerts import clear_alert, raise_alert
 from engine.learning.ledger import Ledger, recorded
+from engine.learning.pointers import BASE, label_of, moved, take_out
 from engine.protocols import ServingTable
 from storage import adapter_queries as queries
 from storage.database import Database
@@ -32,11 +30,6 @@ from storage.learning_tables import AdapterRow, EvaluationRow, PromotionRow, Run
 
 if TYPE_CHECKING:
     from engine.model.adapter_files import Manifest
-
-#: What stands for no adapter.
-BASE = "base"
-#: A directory that is still being written is removed once nobody has touched it for so long.
-_UNFINISHED_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +55,10 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What :func:`recover` did, by adapter id or directory name."""
+    """What :func:`recover` did, by adapter id or directory name; ``removed`` counts what was left unfinished."""
 
+    removed: int = 0
     recorded: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -185,11 +178,6 @@ def directory_of(home: Home, adapter_id: str) -> Path:
     return home.adapters / adapter_id
 
 
-def label_of(base_model: str, base_revision: str) -> str:
-    """A base as people know it: ``name@revision``, or the name alone; as :class:`engine.requests.ModelInfo` says it."""
-    return f"{base_model}@{base_revision[:12]}" if base_revision else base_model
-
-
 class RegistrySource:
     """An :class:`engine.protocols.AdapterSource` that reads the database: one small query, one look at a directory.
 
@@ -219,16 +207,18 @@ def recover(database: Database, home: Home, *, now: datetime | None = None) -> R
     """Bring rows and files together again after a process that died, or a hand in the data directory.
 
     - A complete adapter without a row whose run is known becomes the candidate that it would have become.
-    - What was left unfinished (a name that begins with a dot) goes once nobody has touched it for an hour.
+    - What a publisher that died left unfinished (a name that begins with a dot) goes.
     - An adapter whose directory is gone is told by an alert. With an SQLite database, which has one machine, an active
       one is also taken out of service. Where several machines share a PostgreSQL database, another may well have it:
       there it is not served on this machine (:class:`RegistrySource`), and what is active is left to an administrator.
 
     Raises:
-        StorageError: the database cannot be used.
+        StorageError: the database cannot be used, or the directory of the adapters cannot be written.
     """
+    from engine.model.adapter_files import discard_unfinished
+
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    done = Recovered(removed=_remove_unfinished(home))
+    done = Recovered(removed=discard_unfinished(home.adapters))
     with database.read() as session:
         rows = {row.id: row for row in queries.adapters(session=session)}
     present = set(_present(home))
@@ -250,64 +240,12 @@ def recover(database: Database, home: Home, *, now: datetime | None = None) -> R
     return done
 
 
-def set_state(row: AdapterRow, state: str, *, reason: str = "", now: datetime) -> None:
-    """Change an adapter's state in the caller's transaction; who may do so is for the caller to have asked."""
-    row.state, row.state_since, row.reason = state, now, reason
-
-
-def record_move(
-    session: Session,
-    *,
-    seq: int,
-    actor: str,
-    scope: str,
-    kind: str,
-    adapter: str,
-    replaced: str,
-    now: datetime,
-    reason: str = "",
-    forced: bool = False,
-) -> None:
-    """Keep that a scope's pointer moved; its id is the number of its line in the ledger, which orders moves."""
-    session.add(
-        PromotionRow(
-            id=f"{seq:012d}",
-            scope=scope,
-            at=now,
-            kind=kind,
-            adapter=adapter,
-            replaced=replaced,
-            actor=actor,
-            forced=forced,
-            reason=reason,
-        )
-    )
-    session.flush()
-
-
 def _present(home: Home) -> Iterator[str]:
     """Ids whose directory is there and whole; a link is nobody's adapter."""
     with contextlib.suppress(FileNotFoundError), os.scandir(home.adapters) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                 yield entry.name
-
-
-def _remove_unfinished(home: Home) -> list[str]:
-    removed = []
-    for path in home.adapters.glob(".*"):
-        try:
-            untouched = time.time() - max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
-            if untouched < _UNFINISHED_S:
-                continue
-            if stat.S_ISDIR(path.lstat().st_mode):
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        except OSError:  # somebody else removes it, or finishes it
-            continue
-        removed.append(path.name)
-    return removed
 
 
 def _adopt(database: Database, home: Home, name: str, now: datetime, done: Recovered) -> None:
@@ -335,13 +273,11 @@ def _tell_missing(session: Session, ledger: Ledger, home: Home, adapter_id: str,
         return
     what = f"The files of adapter {row.id} are not in {home.adapters}"
     if row.state == "active" and alone:
-        set_state(row, "retired", reason="Its files are gone.", now=now)
-        details = {"scope": row.scope, "replaced_by": BASE, "reason": "files gone"}
+        reason = "Its files are gone."
+        details = {"scope": row.scope, "served": True, "reason": reason}
         line = ledger.append("adapter.retired", by="redraft", subject=row.id, details=details, now=now)
-        record_move(
-            session, seq=line.seq, actor=line.actor, scope=row.scope, kind="retire", adapter=BASE, replaced=row.id,
-            reason="Its files are gone.", now=now,
-        )  # fmt: skip
+        take_out(session, row, "retired", reason, now)
+        moved(session, line, row.scope, "retire", BASE, row.id, reason, now)
         what += f"; it was taken out of service for {row.scope}"
     elif row.state == "active":
         what += f"; this machine serves {row.scope} without it"
