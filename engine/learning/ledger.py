@@ -2,7 +2,9 @@
 
 A rule that changes something opens :func:`recorded` in place of ``Database.write`` and says there what was done: the
 change and its line are one transaction. Lines hold ids, counts and reasons, never what people wrote in conversations.
-Who did it stands there as a pseudonym, made with a key of that person's own; an erasure destroys the key.
+Who did it stands there as a pseudonym, made with a key of that person's own; an erasure destroys the key. How the
+chain is read and held against its heads is :mod:`engine.learning.ledger_check`'s business; ``docs/security.md`` says
+what that finds and what it cannot.
 """
 
 from __future__ import annotations
@@ -10,22 +12,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlmodel import Session, col
+import structlog
+from sqlalchemy import text
+from sqlmodel import Session
 
+from engine.learning import heads
+from storage import ledger_queries as queries
 from storage.database import Database
-from storage.home import Home
+from storage.errors import StorageError
 from storage.learning_tables import LedgerRow, PersonKeyRow
+from storage.types import storable
 
 #: What the first line's ``previous`` says.
 GENESIS = "0" * 64
+#: The program itself, where no person did it.
+PROGRAM = "redraft"
 #: Any number of our own; PostgreSQL's advisory locks are named by one.
 _ADVISORY_LOCK = 7_236_451_909
 
@@ -57,18 +64,22 @@ class Ledger:
             by: who did it: ``local:maria``, ``slack:U01AB``, or ``redraft`` for the program itself.
             subject: the id of what it was done to; never a person's.
             details: JSON-serialisable; no text from conversations, summaries or corrections.
+
+        Raises:
+            StorageError: another process has been changing something for too long.
+            ValueError: a figure in the details is not a number, which JSON has no word for.
         """
-        self._serialise()
-        last = self._session.scalars(select(LedgerRow).order_by(col(LedgerRow.seq).desc()).limit(1)).first()
+        self.serialise()
+        last = queries.newest(session=self._session)
         row = LedgerRow(
-            seq=last.seq + 1 if last else 1,
+            seq=last[0] + 1 if last else 1,
             at=(now or datetime.now(UTC)).astimezone(UTC),
             actor=pseudonym(self._session, by),
-            action=action,
-            subject=subject,
-            # As it comes back from the database: what is hashed is what will be read.
-            details=json.loads(json.dumps(dict(details or {}))),
-            previous=last.hash if last else GENESIS,
+            # What is hashed is what will be read: as it comes back from the database.
+            action=storable(action),
+            subject=storable(subject),
+            details=json.loads(json.dumps(dict(details or {}), allow_nan=False)),
+            previous=last[1] if last else GENESIS,
             hash="",
         )
         row.hash = hash_of(row)
@@ -76,8 +87,8 @@ class Ledger:
         self._session.flush()
         return row
 
-    def _serialise(self) -> None:
-        """SQLite's writers come one at a time anyhow; PostgreSQL's wait here until the other has committed."""
+    def serialise(self) -> None:
+        """Let nobody else write lines until this transaction ends; SQLite's writers come one at a time anyhow."""
         if not self._locked and self._session.get_bind().dialect.name == "postgresql":
             self._session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         self._locked = True
@@ -87,55 +98,75 @@ class Ledger:
 def recorded(database: Database) -> Iterator[tuple[Session, Ledger]]:
     """A writing transaction whose lines of the ledger are witnessed outside the database once it is committed.
 
+    Such transactions come one at a time on both databases, from their beginning: what a rule has looked up in one
+    stays so until its end, and two of them never wait for each other.
+
     Raises:
         StorageError: the database cannot be used or written; nothing was stored.
     """
     with database.write() as session:
-        yield session, Ledger(session)
+        ledger = Ledger(session)
+        ledger.serialise()
+        yield session, ledger
     witness(database)
 
 
+def opened(database: Database, *, conversation_id: str, by: str, why: str = "", now: datetime | None = None) -> None:
+    """Record that a person opened a private conversation that they take no part in; call it before it is shown.
+
+    Raises:
+        StorageError: it could not be recorded; then it should not be shown.
+    """
+    with recorded(database) as (_session, ledger):
+        details = {"why": why} if why else {}
+        ledger.append("conversation.opened", by=by, subject=conversation_id, details=details, now=now)
+
+
 def witness(database: Database) -> None:
-    """Append the chain's head to ``ledger.heads`` unless it is there already; harmless when repeated."""
-    with database.read() as session:
-        head = session.scalars(select(LedgerRow).order_by(col(LedgerRow.seq).desc()).limit(1)).first()
-    if head is None:
-        return
-    line = f"{head.seq} {head.hash}\n"
-    handle = os.open(heads_file(database.home), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    """Add the chain's head to ``ledger.heads`` unless it is there already; harmless when repeated.
+
+    The rows are committed by now, so that nothing here fails: a head that could not be kept is kept with the next one,
+    and until then the newest lines are told to be without a witness.
+    """
     try:
-        size = os.fstat(handle).st_size
-        if os.pread(handle, len(line), max(0, size - len(line))).decode("ascii", "replace") != line:
-            os.write(handle, line.encode("ascii"))
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def heads_file(home: Home) -> Any:
-    """Where the heads are kept: lines of ``seq hash``, oldest first."""
-    return home.root / "ledger.heads"
+        # The head is read while nobody else may add one, so that they stand in order.
+        with heads.held(database.home):
+            with database.read() as session:
+                newest = queries.newest(session=session)
+            if newest is not None:
+                head = heads.Head(*newest)
+                last = heads.last(database.home)
+                if last is None or (last.seq, last.hash) != (head.seq, head.hash):
+                    heads.add(database.home, head)
+    except (OSError, StorageError) as error:
+        structlog.get_logger("ledger").warning("head not kept", reason=type(error).__name__)
 
 
 def hash_of(row: LedgerRow) -> str:
     """SHA-256 of a line's canonical JSON, the hash of the line before included."""
-    document = {
-        "seq": row.seq,
-        "at": row.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "actor": row.actor,
-        "action": row.action,
-        "subject": row.subject,
-        "details": row.details,
-        "previous": row.previous,
-    }
+    return hash_of_values(
+        seq=row.seq,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        subject=row.subject,
+        details=row.details,
+        previous=row.previous,
+    )
+
+
+def hash_of_values(*, at: datetime, **values: Any) -> str:
+    """:func:`hash_of` for values that are in no row; ``at`` is aware."""
+    document = {**values, "at": at.astimezone(UTC).isoformat(timespec="microseconds")}
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 def pseudonym(session: Session, person: str) -> str:
     """The person's name in the ledger; their key is made when they first do something. ``redraft`` stands as it is."""
-    if person == "redraft":
+    if person == PROGRAM:
         return person
+    person = storable(person)
     row = session.get(PersonKeyRow, person)
     if row is None:
         row = PersonKeyRow(person=person, key=secrets.token_hex(16))
