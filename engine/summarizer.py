@@ -1,21 +1,19 @@
-"""One request from a conversation to a summary: select, cut, submit, merge, stream.
+"""One request from a conversation to a summary: planned, submitted, merged, streamed.
 
-The :class:`Summarizer` holds no model: it renders prompts, hands them to a :class:`engine.protocols.RowSubmitter` and
-makes events of what comes back. Its heavy steps (counting tokens, indexing the messages) run on a thread, so that the
-event loop stays free. It knows neither torch nor the database nor who asks.
+The :class:`Summarizer` holds no model: it hands prompts (:mod:`engine.planning`) to a
+:class:`engine.protocols.RowSubmitter` and makes events of what comes back. Its heavy steps (counting tokens, indexing
+the messages) run on a thread, so that the event loop stays free. It knows neither torch nor the database nor who asks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
-from engine.conversation import Message
+from engine.planning import BRIEF_TOKENS, PART_TOKENS, Plan, Planner
 from engine.protocols import Generated, Row, RowHandle, RowSubmitter
 from engine.requests import (
     Coverage,
@@ -28,32 +26,15 @@ from engine.requests import (
     SummaryRequest,
     SummaryResult,
 )
-from engine.text.focus import select
-from engine.text.parts import CountTokens, Turn, groups, lines, pack, tidy, turns_of
-from engine.text.prompts import PROMPT_VERSION, Options, Prompter, options_of
+from engine.text.parts import CountTokens, groups
+from engine.text.prompts import PROMPT_VERSION, options_of
 from engine.text.sentences import join_sentences
 from engine.text.stream import Knowledge, SentenceStream
 from engine.text.words import unique
-from storage.errors import EngineError, InputError
+from storage.errors import EngineError
 
-#: Longest summary of a part that will be merged, and longest brief answer, in tokens.
-_PART_TOKENS = 160
-_BRIEF_TOKENS = 96
-#: Below this many tokens for the conversation a prompt is not worth sending.
-_LEAST_ROOM = 48
-#: Fewest tokens of a part of a detailed summary: about two short messages, below which there is nothing to go through.
-_LEAST_PART = 24
 NOTE_TOO_SHORT = "The conversation is too short to go through in parts, so this is no more detailed than usual."
 _BRIEF_SENTENCES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    messages: list[Message]
-    left_out: int
-    options: Options
-    rows: list[Row]
-    keep_parts: bool
 
 
 class Summarizer:
@@ -78,7 +59,7 @@ class Summarizer:
     ) -> None:
         self._info = info
         self._count = count_tokens
-        self._prompter = Prompter(info, render_chat)
+        self._planner = Planner(info, count_tokens, render_chat)
         self._submitter = submitter
         self._clock = clock
 
@@ -100,7 +81,7 @@ class Summarizer:
         """
         began = self._clock()
         options = options_of(request, self._info)
-        plan = await asyncio.to_thread(self._plan, request, options, adapter)
+        plan = await asyncio.to_thread(self._planner.plan, request, options, adapter)
         run = _Run(self._submitter, request_key or uuid.uuid4().hex)
         try:
             handles = await run.submit(plan.rows)
@@ -135,85 +116,13 @@ class Summarizer:
             run.cancel()
         yield Finished(result)
 
-    # Before the model ----------------------------------------------------------------------------------------------
-
-    def _plan(self, request: SummaryRequest, options: Options, adapter: str) -> _Plan:
-        messages = _selected(request)
-        if options.focus and self._prompter.family != "chat":
-            messages = [messages[at] for at in select(messages, options.focus)]
-        keep_parts = options.style == "detailed"
-        parts = self._parts(messages, options, shorter=keep_parts and self._prompter.family != "chat")
-        longest = self._info.max_new_tokens
-        if options.style == "brief":
-            longest = min(longest, _BRIEF_TOKENS)
-        elif len(parts) > 1 and not keep_parts:
-            longest = min(longest, _PART_TOKENS, max(32, self._room(options) // 3))
-        rows = [Row(prompt, longest, adapter=adapter, prompt_tokens=tokens) for prompt, tokens in parts]
-        left_out = len(request.conversation.messages) - len(messages)
-        return _Plan(messages, left_out, options, rows, keep_parts)
-
-    def _room(self, options: Options, *, merging: bool = False) -> int:
-        """Tokens of a prompt that the conversation (or the part summaries) may take."""
-        empty = self._prompter.merge([""], options) if merging else self._prompter.conversation("", options, parts=2)
-        room = self._info.context_tokens - self._count([empty])[0] - 8
-        if not self._info.encoder_decoder:
-            room -= self._info.max_new_tokens
-        if room < _LEAST_ROOM:
-            raise EngineError(
-                f"The model {self._info.name} reads only {self._info.context_tokens} tokens, too few to summarise.",
-                "Configure a model with a longer context as ENGINE_MODEL.",
-            )
-        return room
-
-    def _parts(self, messages: Sequence[Message], options: Options, *, shorter: bool) -> list[tuple[str, int]]:
-        """The prompts of the parts with their lengths in tokens."""
-        room = self._room(options)
-        turns = list(turns_of(messages, room=room, count_tokens=self._count, multiline=self._prompter.multiline))
-        largest = None
-        if shorter:
-            # Two parts at least: a short conversation read in one piece would be written as if nothing had been asked.
-            total = sum(turn.tokens + turn.name_tokens + 1 for turn in turns)
-            largest = max(_LEAST_PART, min(room // 2, math.ceil(total / 2)))
-        cut = pack(turns, budget=room, largest=largest)
-        limit = self._info.context_tokens
-        if not self._info.encoder_decoder:
-            limit -= self._info.max_new_tokens
-        finished: list[tuple[str, int]] = []
-        total = len(cut)
-        for at in range(0, total, 64):
-            batch = cut[at : at + 64]
-            prompts = [self._prompt(turns, options, at + i + 1, total) for i, turns in enumerate(batch)]
-            for i, (prompt, tokens) in enumerate(zip(prompts, self._count(prompts), strict=True)):
-                if tokens <= limit:
-                    finished.append((prompt, tokens))
-                else:
-                    finished.extend(self._halved(batch[i], options, at + i + 1, total, limit))
-        return finished
-
-    def _prompt(self, turns: Sequence[Turn], options: Options, part: int, parts: int) -> str:
-        return self._prompter.conversation(lines(turns), options, part=part, parts=parts)
-
-    def _halved(
-        self, turns: Sequence[Turn], options: Options, part: int, parts: int, limit: int
-    ) -> list[tuple[str, int]]:
-        """A part whose prompt came out longer than the sum of its turns, in as many as needed."""
-        prompt = self._prompt(turns, options, part, parts)
-        tokens = self._count([prompt])[0]
-        if tokens <= limit or len(turns) < 2:
-            return [(prompt, tokens)]
-        middle = len(turns) // 2
-        return [
-            *self._halved(turns[:middle], options, part, parts, limit),
-            *self._halved(turns[middle:], options, part, parts, limit),
-        ]
-
     # After the model -----------------------------------------------------------------------------------------------
 
     def _stream(self, knowledge: Knowledge, *, brief: bool = False, judge: bool = True) -> SentenceStream:
         return SentenceStream(
             knowledge,
             most=_BRIEF_SENTENCES if brief else None,
-            one_paragraph=self._prompter.family == "completion",
+            one_paragraph=self._planner.prompter.family == "completion",
             judge=judge,
         )
 
@@ -223,20 +132,20 @@ class Summarizer:
         stream.finish(generated.text, cut_short=generated.stopped == "length")
         return " ".join(sentence.text for sentence in stream.sentences)
 
-    async def _merged(self, run: _Run, summaries: list[str], plan: _Plan, knowledge: Knowledge, adapter: str) -> Row:
+    async def _merged(self, run: _Run, summaries: list[str], plan: Plan, knowledge: Knowledge, adapter: str) -> Row:
         """The row that writes the final summary; more part summaries than fit are merged in levels before it."""
         texts = [text for text in summaries if text]
         if not texts:
             raise _wrote_nothing(self._info)
         longest = self._info.max_new_tokens
-        room = self._room(plan.options, merging=True)
+        room = self._planner.room(plan.options, merging=True)
         while True:
             grouped = await asyncio.to_thread(groups, texts, budget=room, count_tokens=self._count)
             final = len(grouped) == 1
-            budget = longest if final else min(longest, _PART_TOKENS, max(32, room // 3))
+            budget = longest if final else min(longest, PART_TOKENS, max(32, room // 3))
             if final and plan.options.style == "brief":
-                budget = min(longest, _BRIEF_TOKENS)
-            prompts = [self._prompter.merge(group, plan.options) for group in grouped]
+                budget = min(longest, BRIEF_TOKENS)
+            prompts = [self._planner.prompter.merge(group, plan.options) for group in grouped]
             counts = await asyncio.to_thread(self._count, prompts)
             rows = [
                 Row(prompt, budget, adapter=adapter, prompt_tokens=tokens)
@@ -255,7 +164,7 @@ class Summarizer:
     def _result(
         self,
         request: SummaryRequest,
-        plan: _Plan,
+        plan: Plan,
         run: _Run,
         streams: Sequence[SentenceStream],
         adapter: str,
@@ -265,7 +174,7 @@ class Summarizer:
         if not sentences:
             raise _wrote_nothing(self._info)
         notes = [note for stream in streams for note in stream.notes]
-        if plan.keep_parts and len(plan.rows) == 1 and self._prompter.family != "chat":
+        if plan.keep_parts and len(plan.rows) == 1 and self._planner.prompter.family != "chat":
             notes.append(NOTE_TOO_SHORT)
         return SummaryResult(
             summary=join_sentences(sentence.text for sentence in sentences),
@@ -340,28 +249,7 @@ class _Run:
             handle.cancel()
 
 
-def _selected(request: SummaryRequest) -> list[Message]:
-    """The messages that a prompt may have.
-
-    Raises:
-        InputError: there is none, with the reason.
-    """
-    everything = request.conversation.messages
-    readable = [message for message in everything if tidy(message.text, multiline=False)]
-    if not readable:
-        raise InputError("There is nothing to summarise: no message has any text.", "Choose another conversation.")
-    if request.include_bots:
-        return readable
-    people = [message for message in readable if message.kind == "person"]
-    if not people:
-        raise InputError(
-            "There is nothing to summarise: only bots and the system wrote here.",
-            "Ask for bot messages to be included.",
-        )
-    return people
-
-
-def _coverage(plan: _Plan) -> Coverage:
+def _coverage(plan: Plan) -> Coverage:
     times = sorted(message.time for message in plan.messages if message.time is not None)
     return Coverage(
         messages=len(plan.messages),
