@@ -239,7 +239,7 @@ def _verdict(
         ] + against
     else:
         against = [
-            f"{_capital(LABELS[metric])} is clearly above {name} ({_told(table.differences[metric])}), but that is not all."
+            f"{_capital(LABELS[metric])} is clearly above {name} ({_told(table.differences[metric])}), but:"
             for metric in better
         ] + against
     return "inconclusive", against

@@ -1,0 +1,173 @@
+"""Evaluating an adapter: base, active and candidate write of the same held-out conversations, and the gate judges.
+
+It reads the pairs, asks the engine, stores the figures as a row (no text of anybody's), the texts beside the run for
+its report, and the verdict with the adapter. What decides is in :mod:`engine.scoring`; who promotes, elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from engine.learning import registry
+from engine.learning.evaluation_files import Texts, write_texts
+from engine.learning.heldout import Held, held_out, references_of
+from engine.learning.ledger import recorded
+from engine.learning.writing import Pause, Writer, Written
+from engine.scoring.gate import Against, GateReport, judge
+from engine.scoring.measuring import System, measure
+from engine.scoring.metrics import house_stems, trivial_extract
+from storage.errors import InputError
+from storage.learning_tables import AdapterRow, EvaluationRow
+
+if TYPE_CHECKING:
+    from engine.learning.settings import LearningSettings
+    from engine.protocols import EngineClient
+    from storage.database import Database
+
+BASE = "base"
+#: Newest training pairs whose references help to tell the house style; more change nothing and cost time.
+_HOUSE_PAIRS = 1_000
+
+#: What systems are called in progress and errors.
+_NAMES: dict[System, str] = {"base": "the base", "active": "what is active", "candidate": "the candidate"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is to be measured, as the database had it in one transaction."""
+
+    adapter: AdapterRow
+    active: AdapterRow | None
+    held: list[Held]
+    house: frozenset[str]
+
+
+async def evaluate(
+    database: Database,
+    client: EngineClient,
+    settings: LearningSettings,
+    *,
+    adapter_id: str,
+    by: str = "redraft",
+    now: datetime | None = None,
+    tell: Callable[[str], None] | None = None,
+    pause: Pause = asyncio.sleep,
+) -> EvaluationRow:
+    """Measure an adapter on its scope's held-out pairs against what would serve that scope today.
+
+    What would serve it is the adapter in service for the scope itself or, where there is none, for the next wider one;
+    the base where nothing is. With fewer held-out conversations than a verdict takes, all is measured and the verdict
+    is inconclusive.
+
+    Args:
+        client: the engine; it must be able to serve adapters by their ids.
+        adapter_id: of a recorded adapter.
+        by: who asked for it, for the ledger.
+        now: the time of the evaluation.
+        tell: hears sentences on how far it is.
+        pause: waits for so many seconds before a busy or lost engine is asked again.
+
+    Returns:
+        The stored row.
+
+    Raises:
+        InputError: there is no such adapter.
+        EngineError: too many summaries failed, or no engine answers.
+        StorageError: the figures or texts cannot be stored.
+    """
+    began = time.monotonic()
+    task = _task(database, settings, adapter_id)
+    systems: dict[System, str] = {"base": BASE, "candidate": task.adapter.id}
+    if task.active is not None and task.active.id != task.adapter.id:
+        systems["active"] = task.active.id
+    against: Against = "active" if "active" in systems else "base"
+    writer = Writer(client, tell=tell, pause=pause)
+    written: dict[System, Written] = {}
+    held = task.held
+    order: tuple[System, ...] = ("base", "active", "candidate")
+    for system in order:
+        if system in systems:
+            written[system] = await writer.write(held, adapter=systems[system], name=_NAMES[system])
+            if system == "base" and written[system].refused:
+                # The model of today cannot be asked for these at all, so they measure nothing.
+                held = [one for at, one in enumerate(held) if at not in written[system].refused]
+                written[system] = await writer.write(held, adapter=BASE, name=_NAMES[system])
+    summaries: dict[System, list[str]] = {system: found.texts for system, found in written.items()}
+    summaries["trivial"] = [trivial_extract(one.dialogue) for one in held]
+    if tell is not None:
+        tell("Comparing the summaries.")
+    report = await asyncio.to_thread(_judged, held, summaries, task.house, against)
+    extra = {
+        "systems": {**systems, "trivial": ""},
+        "failed": {system: found.failed for system, found in written.items()},
+        "left_out": len(task.held) - len(held),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    row = EvaluationRow(
+        id=uuid.uuid4().hex,
+        adapter_id=task.adapter.id,
+        scope=task.adapter.scope,
+        against=systems[against],
+        run_id=task.adapter.run_id,
+        at=(now or datetime.now(UTC)).astimezone(UTC),
+        verdict=report.verdict,
+        blind_references=report.blind.references,
+        report={**report.as_json(), "evaluation": extra},
+    )
+    # The texts first: a row without them has a report that lacks its examples, texts without a row belong to nothing.
+    write_texts(database.home, directory_name(task.adapter), Texts(row.id, held, summaries))
+    _store(database, row, by)
+    return row
+
+
+def directory_name(adapter: AdapterRow) -> str:
+    """Under which name in ``runs/`` an adapter's evaluation lies: its run's or, for one without a run, its own."""
+    return adapter.run_id or adapter.id
+
+
+def _judged(
+    held: Sequence[Held], summaries: dict[System, list[str]], house: frozenset[str], against: Against
+) -> GateReport:
+    items = [one.item for one in held]
+    return judge(measure(items, summaries, house), measure(items, summaries, house, kind="edited"), against=against)
+
+
+def _task(database: Database, settings: LearningSettings, adapter_id: str) -> _Task:
+    from engine.learning import selection
+
+    with database.read() as session:
+        adapter = session.get(AdapterRow, adapter_id)
+        if adapter is None:
+            raise InputError(f"There is no adapter {adapter_id[:40]!r}.", "`redraft adapters list` shows them.")
+        serving = registry.in_service(session, adapter.scope)
+        active = session.get(AdapterRow, serving) if serving != BASE else None
+        pairs = selection.heldout_pairs(session, adapter.scope, settings)
+        held = held_out(pairs, most=settings.gate_max_conversations)
+        trained = selection.training_pairs(session, adapter.scope, settings).pairs
+        newest = sorted(trained, key=lambda pair: (pair.created_at, pair.id))[-_HOUSE_PAIRS:]
+        texts = [text for pair in newest for text in references_of(pair)]
+    texts += [text for one in held for text in (*one.blind, *one.edited)]
+    return _Task(adapter, active, held, house_stems(texts))
+
+
+def _store(database: Database, row: EvaluationRow, by: str) -> None:
+    with recorded(database) as (session, ledger):
+        adapter = session.get(AdapterRow, row.adapter_id)
+        if adapter is None:
+            raise InputError("The adapter went while it was being evaluated.", "`redraft adapters list` shows them.")
+        adapter.verdict = row.verdict
+        session.add(row)
+        session.flush()
+        ledger.append(
+            "adapter.evaluated",
+            by=by,
+            subject=row.adapter_id,
+            details={"evaluation": row.id, "verdict": row.verdict, "against": row.against, "scope": row.scope},
+            now=row.at,
+        )
