@@ -73,6 +73,21 @@ def starter_directory() -> Path:
     return Path(__file__).resolve().parent.parent / "starter" / "weights"
 
 
+def identity(settings: EngineSettings, pins: Path | None = None) -> tuple[str, str]:
+    """Name and revision of the model that the settings name, as :func:`resolve` will say, without looking for it.
+
+    The revision of a Hub id that was never resolved is not known and empty.
+    """
+    wanted = settings.engine_model.strip()
+    if wanted == STARTER:
+        return STARTER, ""
+    local = Path(wanted).expanduser()
+    if local.is_dir():
+        return local.resolve().name, ""
+    asked = settings.engine_revision.strip()
+    return wanted, (asked if _COMMIT.fullmatch(asked) else "") or _pinned(pins, wanted)
+
+
 def resolve(
     settings: EngineSettings,
     *,
