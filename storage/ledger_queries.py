@@ -5,7 +5,7 @@ Every function takes the session of the caller's transaction and keyword argumen
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,11 +25,12 @@ def newest(*, session: Session) -> tuple[int, str] | None:
     return (int(found[0]), str(found[1])) if found else None
 
 
-def as_stored(*, session: Session) -> Iterator[Mapping[str, Any]]:
+def as_stored(*, session: Session) -> Iterator[dict[str, Any]]:
     """Every line in order, as the database's driver gives it: who altered a row may have left no time and no JSON."""
     names = ", ".join(column.name for column in LedgerRow.__table__.columns)  # type: ignore[attr-defined]
     statement = text(f"SELECT {names} FROM ledger ORDER BY seq")  # noqa: S608 - the columns' own names
-    yield from session.execute(statement, execution_options={"yield_per": _CHUNK}).mappings()
+    for row in session.execute(statement, execution_options={"yield_per": _CHUNK}).mappings():
+        yield dict(row)
 
 
 def lines(
