@@ -1,4 +1,4 @@
-"""Writing: rows in, texts out, one batch at a time, greedily, each row told the moment it ends.
+"""Writing: rows in, texts out, one batch at a time, greedily, each row by its adapter and told the moment it ends.
 
 :class:`LoadedModel` is :class:`engine.protocols.TextModel` over a transformers model. It knows nothing of requests,
 queues or prompts' meaning; who calls ``generate`` sees to it that only one thread does.
@@ -11,29 +11,35 @@ import gc
 import inspect
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
-from transformers.generation.streamers import BaseStreamer
+from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
+from engine.failures import ModelLost
+from engine.model.adapter_files import read_checked, refusal
+from engine.model.adapters import BASE, Adapters, Prepared
 from engine.model.allocator import give_back
-from engine.model.tokens import TextWriter, Tokens
+from engine.model.steps import Batch, BatchStreamer, Finite, NotBefore, RowsStop
+from engine.model.tokens import Tokens
 from engine.protocols import Generated, Listener, Row
 from engine.requests import ModelInfo
+from engine.text.prompts import PROMPT_VERSION
 from storage.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-BASE = "base"
 #: Prompts are read by the encoder together while the shorter is at least this part of the longest.
 _NEAR = 0.85
 #: Most tokens, padding included, that the encoder reads at once: what it holds meanwhile grows with them.
 _READ_TOKENS = 4096
 #: Prompt tokens, padding included, from which on a batch's memory is given back to the system after it.
 _LARGE = 2048
+#: A new adapter has to write so many tokens of this before it serves; text of our own.
+_TRIAL, _TRIAL_TOKENS = "Ana: The export failed at 14:30. Tomas: I will look at it before lunch.", 8
 
 
 class LoadedModel:
@@ -48,6 +54,7 @@ class LoadedModel:
     def __init__(self, model: Any, tokens: Tokens, info: ModelInfo) -> None:
         self.info = info
         self._model = model
+        self._adapters = Adapters(model)
         self._tokens = tokens
         self._settings = greedy(model.generation_config)
         # `generate` fills what a call leaves open from the model's own settings, beams and sampling included.
@@ -66,23 +73,101 @@ class LoadedModel:
         """The prompt by the model's own template; safe from any thread."""
         return self._tokens.render_chat(system, user)
 
-    def generate(self, rows: Sequence[Row], listener: Listener) -> None:
-        """Write the rows as one batch.
+    @cached_property
+    def tokenizer_sha256(self) -> str:
+        """See :meth:`engine.model.tokens.Tokens.sha256`; safe from any thread."""
+        return self._tokens.sha256()
+
+    # Adapters ------------------------------------------------------------------------------------------------------
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """Ids of the attached adapters."""
+        return self._adapters.attached
+
+    def prepare(self, directory: Path) -> Prepared:
+        """Read an adapter and check that it fits this model; safe from any thread, and the model is not touched.
 
         Raises:
-            EngineError: an adapter is asked for, a prompt is longer than the model reads, memory ran out or the
-                native code failed; the model can be used again. Rows that had ended have been told so.
+            AdapterError: anything is off; the sentence says what.
         """
+        checked = read_checked(
+            directory, info=self.info, tokenizer_sha256=self.tokenizer_sha256, prompt_version=PROMPT_VERSION
+        )
+        return self._adapters.prepare(checked)
+
+    def attach(self, prepared: Prepared) -> None:
+        """Attach an adapter and have it write a few tokens beside the base before it may serve.
+
+        Raises:
+            AdapterError: it could not be attached, or what it writes is no text; the model is as it was.
+            ModelLost: the model is not as it was.
+        """
+        if prepared.id in self.attached:
+            return
+        self._adapters.attach(prepared)
+        try:
+            self._try(prepared.id)
+        except BaseException:
+            self._adapters.detach(prepared.id)
+            raise
+
+    def detach(self, name: str) -> None:
+        """Take an adapter off; harmless when repeated.
+
+        Raises:
+            ModelLost: the model is not as it should be afterwards.
+        """
+        self._adapters.detach(name)
+
+    def _try(self, name: str) -> None:
+        tokens = min(_TRIAL_TOKENS, self.info.max_new_tokens)
+        finite = Finite()
+        try:
+            rows = [Row(_TRIAL, tokens, tokens, adapter) for adapter in (name, BASE)]
+            self._write(rows, _Nobody(), finite)
+        except ModelLost:
+            raise
+        except EngineError as error:
+            raise refusal(name, "the model failed when it was to write a few words with it") from error
+        if not finite.held:
+            raise refusal(name, "what the model writes with it is not text (its scores are not finite)")
+
+    def unload(self) -> None:
+        """Let go of the weights and give their memory back; tokens can still be counted, and nothing be written."""
+        self._adapters = self._model = None  # type: ignore[assignment]
+        gc.collect()
+        if self.info.device == "cuda":
+            torch.cuda.empty_cache()
+        give_back()
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def generate(self, rows: Sequence[Row], listener: Listener) -> None:
+        """Write the rows as one batch, each by its own adapter.
+
+        Raises:
+            EngineError: an adapter is asked for that is not attached, a prompt is longer than the model reads, memory
+                ran out or the native code failed; the model can be used again. Rows that had ended have been told so.
+            ModelLost: something of this batch was left in the model and could not be removed.
+        """
+        self._write(rows, listener)
+
+    def _write(self, rows: Sequence[Row], listener: Listener, finite: Finite | None = None) -> None:
         if not rows:
             return
+        if self._model is None:
+            raise EngineError("The engine has let go of its model.", "Try again in a minute.")
         prompts = self._tokens.encode([row.prompt for row in rows])
         for row, prompt in zip(rows, prompts, strict=True):
             self._check(row, len(prompt))
-        batch = _Batch(rows, [len(prompt) for prompt in prompts], self._ends, self._tokens, listener)
+        batch = Batch(rows, [len(prompt) for prompt in prompts], self._ends, self._tokens, listener)
         try:
             with torch.inference_mode():
                 arguments = self._arguments(rows, prompts, batch)
-                self._model.generate(**arguments)
+                if finite is not None:
+                    arguments.setdefault("logits_processor", []).insert(0, finite)
+                self._adapters.generate([row.adapter for row in rows], arguments)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise self._out_of_memory(len(rows)) from error
         except RuntimeError as error:
@@ -97,8 +182,8 @@ class LoadedModel:
 
     def _check(self, row: Row, length: int) -> None:
         """Refuse what cannot be written; nothing is ever cut silently."""
-        if row.adapter != BASE:
-            raise EngineError(f"There is no adapter {row.adapter} in this engine.", "Ask for the base model.")
+        if row.adapter != BASE and row.adapter not in self.attached:
+            raise EngineError(f"There is no adapter {row.adapter[:80]} in this engine.", "Ask for the base model.")
         answer = 0 if self.info.encoder_decoder else row.max_new_tokens
         if length + answer > self.info.context_tokens:
             raise EngineError(
@@ -114,23 +199,23 @@ class LoadedModel:
                 "Ask for a shorter one.",
             )
 
-    def _arguments(self, rows: Sequence[Row], prompts: list[list[int]], batch: _Batch) -> dict[str, Any]:
-        """The call of ``generate`` for a batch; later, which adapter writes which row."""
+    def _arguments(self, rows: Sequence[Row], prompts: list[list[int]], batch: Batch) -> dict[str, Any]:
+        """The call of ``generate`` for a batch."""
         ids, mask = self._padded(prompts)
         arguments: dict[str, Any] = {
             "input_ids": ids,
             "attention_mask": mask,
             "max_new_tokens": max(row.max_new_tokens for row in rows),
             "num_beams": 1,
-            "stopping_criteria": [_RowsStop(batch, ids.device)],
-            "streamer": _BatchStreamer(batch),
+            "stopping_criteria": [RowsStop(batch, ids.device)],
+            "streamer": BatchStreamer(batch),
         }
-        groups = self._encoder_groups(rows, prompts)
+        groups = self._encoder_groups(prompts)
         if len(groups) > 1:
-            arguments["encoder_outputs"] = self._encoded(groups, ids, mask)
+            arguments["encoder_outputs"] = self._encoded(groups, [row.adapter for row in rows], ids, mask)
         minimum = [min(row.min_new_tokens or self._shortest, row.max_new_tokens) for row in rows]
         if any(minimum) and self._ends:
-            arguments["logits_processor"] = [_NotBefore(minimum, sorted(self._ends), ids.device)]
+            arguments["logits_processor"] = [NotBefore(minimum, sorted(self._ends), ids.device)]
         if self._global_attention:
             # Longformer's attention is local but for tokens named here; its summarisers were trained with the first.
             first = torch.zeros_like(mask)
@@ -138,14 +223,13 @@ class LoadedModel:
             arguments["global_attention_mask"] = first
         return arguments
 
-    def _encoder_groups(self, rows: Sequence[Row], prompts: list[list[int]]) -> list[list[int]]:
+    def _encoder_groups(self, prompts: list[list[int]]) -> list[list[int]]:
         """Rows whose prompts are read together, by length; none where one reading of all is right.
 
         On a CPU, reading costs by the token, padding included, and is half of the work for a large batch. A GPU reads
-        one padded batch faster than several. Adapters are applied around the whole call, so only base rows are grouped.
+        one padded batch faster than several.
         """
-        plain = self.info.encoder_decoder and not self._global_attention and self.info.device == "cpu"
-        if not plain or any(row.adapter != BASE for row in rows):
+        if not self.info.encoder_decoder or self._global_attention or self.info.device != "cpu":
             return []
         groups: list[list[int]] = []
         for i in sorted(range(len(prompts)), key=lambda i: -len(prompts[i])):
@@ -156,13 +240,19 @@ class LoadedModel:
                 groups.append([i])
         return groups
 
-    def _encoded(self, groups: list[list[int]], ids: torch.Tensor, mask: torch.Tensor) -> BaseModelOutput:
-        """What the encoder makes of each group, put together as if read at once; padding is zero and masked."""
+    def _encoded(
+        self, groups: list[list[int]], adapters: Sequence[str], ids: torch.Tensor, mask: torch.Tensor
+    ) -> BaseModelOutput:
+        """What the encoder makes of each group, put together as if read at once; padding is zero and masked.
+
+        Rows of one group may be of several adapters; each is read by its own.
+        """
         encoder = self._model.get_encoder()
         whole: torch.Tensor | None = None
         for group in groups:
             longest = int(mask[group[0]].sum())
-            part = encoder(input_ids=ids[group, :longest], attention_mask=mask[group, :longest])[0]
+            with self._adapters.routed([adapters[row] for row in group]):
+                part = encoder(input_ids=ids[group, :longest], attention_mask=mask[group, :longest])[0]
             if whole is None:
                 whole = part.new_zeros(*ids.shape, part.shape[-1])
             whole[group, :longest] = part
@@ -189,6 +279,20 @@ class LoadedModel:
             f"The model ran out of memory on {prompts}.",
             "Try again with a shorter conversation, or lower ENGINE_MAX_BATCH_TOKENS.",
         )
+
+
+class _Nobody:
+    """A listener for a batch that nobody waits for."""
+
+    def cancelled(self, row: int) -> bool:
+        """Never."""
+        return False
+
+    def wrote(self, row: int, text: str) -> None:
+        """Forgotten."""
+
+    def finished(self, row: int, generated: Generated) -> None:
+        """Forgotten."""
 
 
 def greedy(found: GenerationConfig) -> GenerationConfig:
@@ -218,112 +322,3 @@ def _own_minimum(settings: GenerationConfig, *, encoder_decoder: bool) -> int:
         new = max(new, settings.min_length - 1)
     settings.min_new_tokens = settings.min_length = None
     return int(new)
-
-
-@dataclass(slots=True)
-class _Answer:
-    """One row while it is written."""
-
-    limit: int
-    prompt: int
-    writer: TextWriter
-    count: int = 0
-    text: str = ""
-    ended: bool = False
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The rows of a running batch: takes their tokens and tells the listener."""
-
-    rows: Sequence[Row]
-    lengths: Sequence[int]
-    ends: frozenset[int]
-    tokens: Tokens
-    listener: Listener
-    answers: list[_Answer] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.answers = [
-            _Answer(row.max_new_tokens, length, self.tokens.writer())
-            for row, length in zip(self.rows, self.lengths, strict=True)
-        ]
-
-    def cancel(self) -> list[int]:
-        """End the rows that nobody waits for; which ones."""
-        gone = [i for i, a in enumerate(self.answers) if not a.ended and self.listener.cancelled(i)]
-        for i in gone:
-            self._end(i, "cancelled")
-        return gone
-
-    def take(self, tokens: Sequence[int]) -> None:
-        """One new token for each row; those of ended rows are padding."""
-        for i, token in enumerate(tokens):
-            answer = self.answers[i]
-            if answer.ended:
-                continue
-            answer.count += 1
-            ends = token in self.ends
-            if not ends:
-                text = answer.writer.add(token)
-                if text != answer.text:
-                    answer.text = text
-                    self.listener.wrote(i, text)
-            if ends or answer.count >= answer.limit:
-                self._end(i, "end" if ends else "length")
-
-    def _end(self, row: int, stopped: Literal["end", "length", "cancelled"]) -> None:
-        answer = self.answers[row]
-        answer.ended = True
-        self.listener.finished(row, Generated(answer.text, answer.prompt, answer.count, stopped))
-
-
-class _RowsStop(StoppingCriteria):  # type: ignore[misc]
-    """Row by row: cancelled, or as long as it may get. Asked after a token was chosen, before the streamer has it."""
-
-    def __init__(self, batch: _Batch, device: torch.device) -> None:
-        self._batch = batch
-        self._step = 0
-        self._done = torch.zeros(len(batch.rows), dtype=torch.bool, device=device)
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        self._step += 1
-        full = [i for i, row in enumerate(self._batch.rows) if row.max_new_tokens == self._step]
-        stopped = full + self._batch.cancel()
-        if stopped:  # on most steps nothing is copied to the device
-            self._done[stopped] = True
-        return self._done
-
-
-class _BatchStreamer(BaseStreamer):  # type: ignore[misc]
-    """Hands on each step's tokens, (rows,); transformers' own streamers refuse more than one row."""
-
-    def __init__(self, batch: _Batch) -> None:
-        self._batch = batch
-        self._prompt_seen = False
-
-    def put(self, value: torch.Tensor) -> None:
-        """The first call brings the prompt, or a decoder's start tokens; those are nobody's answer."""
-        if self._prompt_seen:
-            self._batch.take(value.tolist())
-        self._prompt_seen = True
-
-    def end(self) -> None:
-        """Every row has been told of its own end."""
-
-
-class _NotBefore(LogitsProcessor):  # type: ignore[misc]
-    """No end of text before a row's own shortest length."""
-
-    def __init__(self, minimum: Sequence[int], ends: Sequence[int], device: torch.device) -> None:
-        self._minimum = torch.tensor(minimum, device=device)
-        self._longest = max(minimum)
-        self._ends = torch.tensor(ends, device=device)
-        self._step = 0
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if self._step < self._longest:
-            early = (self._minimum > self._step).unsqueeze(1)
-            scores[:, self._ends] = scores[:, self._ends].masked_fill(early, float("-inf"))
-        self._step += 1
-        return scores
