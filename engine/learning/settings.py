@@ -102,6 +102,14 @@ class LearningSettings(ProjectSettings):
                 raise ValueError("is no time zone of the tz database") from error
         return value
 
+    @field_validator("train_schedule")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        # Imported here: most commands load these settings and never look at the time.
+        from engine.learning.schedule import checked
+
+        return checked(value)
+
     @property
     def trusted_authors(self) -> frozenset[str]:
         """The ids that PAIRS_TRUSTED_AUTHORS names."""
