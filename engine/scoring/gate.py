@@ -52,10 +52,10 @@ LABELS: Mapping[str, str] = {
     "content_f1": "content F1",
     "novelty": "novelty %",
     "length_ratio": "length ratio",
-    "unsupported": "numbers and names not in the conversation %",
+    "unsupported": "unsupported facts %",
     "empty": "empty %",
     "looping": "looping %",
-    OWN_CONTENT: "content F1 above other conversations'",
+    OWN_CONTENT: "content F1 over others'",
 }
 _DECIDING = ("rougeL", "content_f1")
 _FORMAT = 1
