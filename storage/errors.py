@@ -88,3 +88,11 @@ class NotPermitted(RedraftError):
 
 class PromotionRefused(RedraftError):
     """An adapter may not be put in service, taken out or rejected as asked."""
+
+
+class CorrectionRefused(RedraftError):
+    """A correction or a thumb cannot be taken as it is."""
+
+
+class PairRefused(RedraftError):
+    """A training pair cannot be decided on, changed or shown as asked."""

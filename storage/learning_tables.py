@@ -75,6 +75,7 @@ class PairRow(Base, table=True):
         author_id: who wrote the summary; ``editor_id`` changed it on review.
         draft_summary_id, draft_adapter: the draft that the author had before them, and which adapter wrote it.
         distance: see :class:`CorrectionRow`; None where there was no draft.
+        supersedes: the pair that this one builds on, or empty.
         superseded_by: the pair that builds on this one and is trained on in its place, or empty.
         source, licence: of imported rows, as their file or the importer says.
     """
@@ -99,9 +100,6 @@ class PairRow(Base, table=True):
     content_hash: str = Field(sa_type=CleanText, unique=True)
     conversation_key: str = Field(sa_type=CleanText, index=True)
     conversation_id: str | None = Field(default=None, sa_type=CleanText, index=True)
-    dialogue: str = Field(sa_type=CleanText)
-    summary: str = Field(sa_type=CleanText)
-    summaries: list[Any] = Field(default_factory=list, sa_type=JSON)
     origin: str = Field(sa_type=CleanText)
     platform: str = Field(sa_type=CleanText)
     workspace: str = Field(default="", sa_type=CleanText)
@@ -120,13 +118,18 @@ class PairRow(Base, table=True):
     draft_summary_id: str = Field(default="", sa_type=CleanText)
     draft_adapter: str = Field(default="", sa_type=CleanText)
     distance: float | None = None
-    superseded_by: str = Field(default="", sa_type=CleanText)
+    supersedes: str = Field(default="", sa_type=CleanText)
+    superseded_by: str = Field(default="", sa_type=CleanText, index=True)
     source: str = Field(default="", sa_type=CleanText, index=True)
     licence: str = Field(default="", sa_type=CleanText)
     created_at: datetime = Field(sa_type=UtcDateTime)
     decided_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     decided_by: str = Field(default="", sa_type=CleanText)
     reject_reason: str = Field(default="", sa_type=CleanText)
+    # Last, because SQLite reads through long texts to whatever stands behind them.
+    dialogue: str = Field(sa_type=CleanText)
+    summary: str = Field(sa_type=CleanText)
+    summaries: list[Any] = Field(default_factory=list, sa_type=JSON)
 
 
 class SplitRow(Base, table=True):
@@ -142,9 +145,14 @@ class SplitRow(Base, table=True):
 
 
 class NearKeyRow(Base, table=True):
-    """One band of a conversation's MinHash signature: conversations that share a band may be near-duplicates."""
+    """One band of a conversation's MinHash signature: conversations that share a band may be near-duplicates.
+
+    A chat message that a conversation holds has a row here too. ``band`` begins with the side that the conversation is
+    on, so that each side is looked up alone; one that is on neither has no rows.
+    """
 
     __tablename__ = "near_keys"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
 
     band: str = Field(primary_key=True, sa_type=CleanText)
     conversation_key: str = Field(primary_key=True, sa_type=CleanText, index=True)

@@ -104,7 +104,8 @@ def upgrade() -> None:
     op.create_table('near_keys',
     sa.Column('band', sa.Text(), nullable=False),
     sa.Column('conversation_key', sa.Text(), nullable=False),
-    sa.PrimaryKeyConstraint('band', 'conversation_key', name=op.f('pk_near_keys'))
+    sa.PrimaryKeyConstraint('band', 'conversation_key', name=op.f('pk_near_keys')),
+    sqlite_with_rowid=False
     )
     with op.batch_alter_table('near_keys', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_near_keys_conversation_key'), ['conversation_key'], unique=False)
@@ -190,9 +191,6 @@ def upgrade() -> None:
     sa.Column('content_hash', sa.Text(), nullable=False),
     sa.Column('conversation_key', sa.Text(), nullable=False),
     sa.Column('conversation_id', sa.Text(), nullable=True),
-    sa.Column('dialogue', sa.Text(), nullable=False),
-    sa.Column('summary', sa.Text(), nullable=False),
-    sa.Column('summaries', sa.JSON(), nullable=False),
     sa.Column('origin', sa.Text(), nullable=False),
     sa.Column('platform', sa.Text(), nullable=False),
     sa.Column('workspace', sa.Text(), nullable=False),
@@ -211,6 +209,7 @@ def upgrade() -> None:
     sa.Column('draft_summary_id', sa.Text(), nullable=False),
     sa.Column('draft_adapter', sa.Text(), nullable=False),
     sa.Column('distance', sa.Float(), nullable=True),
+    sa.Column('supersedes', sa.Text(), nullable=False),
     sa.Column('superseded_by', sa.Text(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
     sa.Column('licence', sa.Text(), nullable=False),
@@ -218,6 +217,9 @@ def upgrade() -> None:
     sa.Column('decided_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('decided_by', sa.Text(), nullable=False),
     sa.Column('reject_reason', sa.Text(), nullable=False),
+    sa.Column('dialogue', sa.Text(), nullable=False),
+    sa.Column('summary', sa.Text(), nullable=False),
+    sa.Column('summaries', sa.JSON(), nullable=False),
     sa.CheckConstraint("origin IN ('edited', 'blind', 'imported', 'case')", name=op.f('ck_pairs_origin')),
     sa.CheckConstraint("split IN ('train', 'heldout', 'bridge')", name=op.f('ck_pairs_split')),
     sa.CheckConstraint("state IN ('pending', 'approved', 'rejected')", name=op.f('ck_pairs_state')),
@@ -233,6 +235,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_pairs_created_at_id'), ['created_at', 'id'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_editor_id'), ['editor_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_source'), ['source'], unique=False)
+        batch_op.create_index(batch_op.f('ix_pairs_superseded_by'), ['superseded_by'], unique=False)
 
     op.create_table('run_pairs',
     sa.Column('run_id', sa.Text(), nullable=False),
