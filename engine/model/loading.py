@@ -69,16 +69,16 @@ def load(settings: EngineSettings, progress: Tell | None = None, *, pins: Path |
             "Run `redraft doctor`, or set ENGINE_QUANTIZATION=none for a model that fits without.",
         )
     tell(f"Loading {found.name}.")
-    with _quiet_libraries(), _as_model_error(found.name):
-        tokenizer = _load_tokenizer(found.path)
-        model = _load_weights(found.path, kind, machine, quantise=representation != "full")
+    with quiet_libraries(), as_model_error(found.name):
+        tokenizer = load_tokenizer(found.path)
+        model = load_weights(found.path, kind, machine, quantise=representation != "full")
     if representation == "nf4-expanded":
         tell("Expanding the 4-bit weights.")
         expansion.expand(model, machine.dtype)
     elif representation == "nf4" and machine.device == "cpu":
         expansion.avoid_unsupported_packing(model)
     tokens = Tokens(tokenizer, encoder_decoder=kind == "encoder-decoder")
-    info = _describe(settings, found, model.config, tokenizer, tokens, machine, representation)
+    info = describe(settings, found, model.config, tokenizer, tokens, machine, representation)
     return LoadedModel(model, tokens, replace(info, fingerprint=fingerprint(checkpoint)))
 
 
@@ -101,13 +101,14 @@ def _choose(settings: EngineSettings, machine: hardware.Hardware, checkpoint: Ch
     return representation
 
 
-def _load_tokenizer(path: Path) -> Any:
+def load_tokenizer(path: Path) -> Any:
+    """The transformers tokenizer in a directory; nothing is fetched and no code of its own is run."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
 
 
-def _load_weights(path: Path, kind: str, machine: hardware.Hardware, *, quantise: bool) -> Any:
+def load_weights(path: Path, kind: str, machine: hardware.Hardware, *, quantise: bool) -> Any:
     """The transformers model on its device; 4-bit by bitsandbytes' own choice of layers.
 
     The skip list stays None: setting it would replace the defaults, which keep the head and T5's ``wo`` out.
@@ -141,7 +142,7 @@ def _load_weights(path: Path, kind: str, machine: hardware.Hardware, *, quantise
     return model.eval()
 
 
-def _describe(
+def describe(
     settings: EngineSettings,
     found: Resolved,
     config: Any,
@@ -150,6 +151,7 @@ def _describe(
     machine: hardware.Hardware,
     representation: Representation,
 ) -> ModelInfo:
+    """What the rest of the program may know of a model; its fingerprint is left to the caller."""
     encoder_decoder = bool(config.is_encoder_decoder)
     context = min(context_tokens(config, tokenizer), settings.engine_max_context)
     # A decoder-only model writes into its context: an answer may take half of it, so that a prompt always has the rest.
@@ -194,7 +196,7 @@ def decoder_tokens(config: Any) -> int:
 
 
 @contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """No progress bars and no remarks of transformers while loading."""
     from transformers.utils import logging as transformers_logging
 
@@ -208,7 +210,7 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_model_error(name: str) -> Iterator[None]:
+def as_model_error(name: str) -> Iterator[None]:
     """Whatever the libraries raise on a bad checkpoint, as one sentence; the log has the rest."""
     import torch
 

@@ -44,7 +44,7 @@ class Tokens:
     """
 
     def __init__(self, tokenizer: Any, *, encoder_decoder: bool) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = self._tokenizer = tokenizer
         self._encoder_decoder = encoder_decoder
         self.chat = bool(getattr(tokenizer, "chat_template", None)) and not encoder_decoder
         self._bos: str = getattr(tokenizer, "bos_token", None) or ""
@@ -101,6 +101,41 @@ class Tokens:
         with self._lock:
             ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=special).input_ids
             return ids
+
+    def encode_answers(self, texts: Sequence[str], *, spaced: bool = False) -> list[list[int]]:
+        """Token ids of texts as the model would write them after a prompt: no special token among them.
+
+        Args:
+            texts: answers; special tokens that they spell out are broken up.
+            spaced: whether an answer follows its prompt with a space between, which then belongs to the answer.
+        """
+        # A tokenizer that marks every word's beginning writes the first as it writes the others.
+        alone, (_, *second) = self._encode(["a", "b a"], False)
+        gap = " " if spaced and alone != second else ""
+        return self._encode([gap + self._as_plain_text(text) for text in texts], False)
+
+    def answer_end(self, ends: Sequence[int]) -> int | None:
+        """The token that ends an answer: the first of ``ends`` that the chat template writes behind one.
+
+        Args:
+            ends: the tokens at which the model stops writing, by its own settings.
+        """
+        if self.chat:
+            asked, said = {"role": "user", "content": _SAMPLES[1]}, {"role": "assistant", "content": _SAMPLES[2]}
+            with contextlib.suppress(Exception), self._lock:  # a template refuses in its own ways
+                text = str(self._tokenizer.apply_chat_template([asked, said], tokenize=False, enable_thinking=False))
+                behind = self._tokenizer(text.rpartition(_SAMPLES[2])[2], add_special_tokens=False).input_ids
+                for token in behind:
+                    if token in ends:
+                        return int(token)
+        own = getattr(self._tokenizer, "eos_token_id", None)
+        return int(own) if own is not None and (not ends or own in ends) else (ends[0] if ends else own)
+
+    @property
+    def first(self) -> int | None:
+        """The token that the tokenizer puts in front of every text; None where there is none."""
+        (one,) = self._encode(["a"], True)
+        return one[0] if one and one[0] in self._special_ids else None
 
     def render_chat(self, system: str, user: str) -> str:
         """The prompt by the tokenizer's own template, up to where the answer begins.
