@@ -187,9 +187,10 @@ class Source:
         """Share of the numbers and names in a summary that the conversation lacks; 0 where it has none."""
         named = missing = 0
         for sentence in split_sentences(summary):
-            facts = self._index.facts(sentence)
+            # A pronoun at the start of a sentence looks like a name there.
+            facts = [known for fact, known in self._index.facts(sentence).items() if fold(fact) not in STOP_WORDS]
             named += len(facts)
-            missing += sum(not known for known in facts.values())
+            missing += facts.count(False)
         return 100.0 * missing / named if named else 0.0
 
 
