@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 from benchmarks.listening import Counting
 from benchmarks.report import Table, finish
-from engine.batching import BatchDone, Batcher
+from engine.batching import Batcher
 from engine.local import load_model
 from engine.protocols import Row, TextModel
 from engine.settings import EngineSettings
+from engine.worker import BatchDone
 
 NEW_TOKENS = 64
 #: Shares of the longest prompt, as conversations come: many short ones, a few that fill the context.

@@ -91,6 +91,16 @@ def alive(home: Home) -> bool:
     return _held(lock_file(home))
 
 
+def hold_file(home: Home) -> Path:
+    """What a fine-tune holds locked while it wants the engine's memory; the kernel lets go when it dies."""
+    return home.root / "engine.hold"
+
+
+def memory_wanted(home: Home) -> bool:
+    """Whether a fine-tune of this data directory wants the memory of the engine's model now."""
+    return _held(hold_file(home))
+
+
 def supervised(home: Home) -> bool:
     """Whether `redraft up` looks after this data directory now, and so will start an engine that is down again."""
     return _held(home.up_lock)

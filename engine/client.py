@@ -7,17 +7,18 @@ sentence. It imports neither torch nor, before it is used, httpx (200 ms): it is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from engine.address import Address, alive, published, read_token, supervised
+from engine.address import Address, alive, hold_file, published, read_token, supervised
 from engine.requests import Event, Finished, Health, SummaryRequest
-from storage.errors import EngineUnavailable, RedraftError
+from storage.errors import EngineUnavailable, RedraftError, StorageError
 
 if TYPE_CHECKING:
     import httpx
 
-    from engine.protocols import EngineClient
+    from engine.protocols import AdapterSource, EngineClient
     from engine.settings import EngineSettings
     from storage.home import Home
 
@@ -25,20 +26,79 @@ if TYPE_CHECKING:
 _SILENCE_S = 60.0
 _CONNECT_S = 5.0
 _HEALTH_S = 5.0
+#: How long an engine may take to let go of its model, and how often it is asked, in seconds.
+_HOLD_S = 600.0
+_LOOK_S = 0.1
 _AGAIN = "Try again in a minute; `redraft up` starts the engine again by itself."
 
 
-def find_client(settings: EngineSettings, home: Home, tell: Callable[[str], None] | None = None) -> EngineClient:
+def find_client(
+    settings: EngineSettings,
+    home: Home,
+    tell: Callable[[str], None] | None = None,
+    *,
+    adapters: AdapterSource | None = None,
+) -> EngineClient:
     """The engine that runs for this data directory, if there is one; otherwise one in this process.
 
     The model of an in-process one is loaded when the first summary is asked for; ``tell`` then hears, in another
-    thread, a sentence before each step of that which takes time. Close the client after use.
+    thread, a sentence before each step of that which takes time. ``adapters`` says what serves in it; a running engine
+    has its own source. Close the client after use.
     """
     if running(home):
         return HttpClient(home)
     from engine.local import LocalClient
 
-    return LocalClient(settings, home, tell=tell)
+    return LocalClient(settings, home, adapters=adapters, tell=tell)
+
+
+@contextlib.asynccontextmanager
+async def held(home: Home, *, wait_s: float = _HOLD_S) -> AsyncIterator[bool]:
+    """Have a running engine let go of its model for the time of the block; its requests wait and are served after.
+
+    The hold is a lock on a file: it ends with the block, and when this process dies, however it does. An engine that
+    starts meanwhile does not load before it has ended. Only one process holds at a time; another waits.
+
+    Args:
+        home: the engine's data directory.
+        wait_s: how long to wait for another's hold, and for the batch that the engine is at.
+
+    Yields:
+        whether an engine has let go of its model; False where none runs.
+
+    Raises:
+        EngineUnavailable: it did not within that time.
+        StorageError: the data directory cannot be written.
+    """
+    import asyncio
+    import fcntl
+    import time
+
+    until = time.monotonic() + wait_s
+    try:
+        descriptor = os.open(hold_file(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{hold_file(home)} cannot be written.", "Run `redraft doctor`, which checks it.") from error
+    client = HttpClient(home)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:  # another's hold, or an engine that looks whether there is one
+                if time.monotonic() > until:
+                    raise EngineUnavailable("Another fine-tune has the engine's memory.", _AGAIN) from error
+            await asyncio.sleep(_LOOK_S)
+        while alive(home) and not (await client.health()).held:
+            if time.monotonic() > until:
+                raise EngineUnavailable("The engine did not let go of its model.", _AGAIN)
+            await asyncio.sleep(_LOOK_S)
+        yield alive(home)
+    finally:
+        # Unlocked by word: a child of this process may hold a copy of the descriptor.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+        await client.close()
 
 
 def running(home: Home) -> bool:

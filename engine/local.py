@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.protocols import TextModel
+from engine.protocols import AdapterSource, TextModel
 from engine.requests import Event, Health, SummaryRequest
 from engine.service import EngineService
 from engine.settings import EngineSettings
@@ -48,6 +48,7 @@ class LocalClient:
     Args:
         settings: the model and the limits.
         home: the data directory: its log takes the details of failures when this process has none of its own.
+        adapters: which adapters serve whom; None serves the base only.
         load: loads the model, in its thread; by default the configured one.
         tell: hears a sentence before each step of loading that takes time, in that thread.
         service: further arguments of :class:`EngineService`.
@@ -58,11 +59,14 @@ class LocalClient:
         settings: EngineSettings,
         home: Home | None = None,
         *,
+        adapters: AdapterSource | None = None,
         load: Callable[[], TextModel] | None = None,
         tell: Callable[[str], None] | None = None,
         **service: Any,
     ) -> None:
-        self._service = EngineService(settings, load or (lambda: load_model(settings, home, tell)), **service)
+        self._service = EngineService(
+            settings, load or (lambda: load_model(settings, home, tell)), adapters=adapters, **service
+        )
         self._closed = False
         self._handler = _log_to(home.logs if home else None) if not logging.getLogger().handlers else None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
-from engine.batching import BatchDone
+from engine.worker import BatchDone
 
 if TYPE_CHECKING:
     from engine.service import EngineService
@@ -39,6 +39,10 @@ class Metrics:
         self._tokens = Counter(
             "redraft_tokens", "Tokens read (in) and written (out).", ["direction"], registry=registry
         )
+        self._summaries = Counter("redraft_summaries", "Summaries by adapter.", ["adapter"], registry=registry)
+        self._attached = Gauge("redraft_adapters", "Adapters that are attached.", registry=registry)
+        self._refusals = Counter("redraft_adapter_refusals", "Adapters that were refused.", registry=registry)
+        self._held = Gauge("redraft_held", "1 while the model is let go of for a fine-tune.", registry=registry)
         self._model = Info("redraft_model", "The model that serves.", registry=registry)
         for outcome in ("finished", "cancelled", "busy", "refused", "failed"):
             self._requests.labels(outcome)
@@ -60,12 +64,22 @@ class Metrics:
         self._requests.labels(outcome).inc()
         self._request_seconds.labels(outcome).observe(seconds)
 
+    def summary(self, adapter: str) -> None:
+        """Count a summary that was written by ``adapter``."""
+        self._summaries.labels(adapter).inc()
+
+    def adapter_refused(self, adapter: str) -> None:
+        """Count an adapter that was refused; which one is in the log and in health."""
+        self._refusals.inc()
+
     def exposition(self, service: EngineService) -> bytes:
         """Everything in Prometheus' text format, with the state of ``service`` at this moment."""
         health = service.health()
         self._running.set(health.running)
         self._waiting.set(health.waiting)
         self._restarts.set(health.restarts)
+        self._attached.set(len(health.adapters))
+        self._held.set(health.held)
         if health.model is not None:
             model = health.model
             self._model.info(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from engine.requests import Event, Health, ModelInfo, SummaryRequest
 
@@ -61,9 +62,38 @@ class Listener(Protocol):
 
 
 class TextModel(Protocol):
-    """A loaded model; ``generate`` belongs to one worker thread, the others to any."""
+    """A loaded model; what writes or changes it belongs to one worker thread, the rest to any."""
 
     info: ModelInfo
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """Ids of the adapters that rows may name."""
+        ...
+
+    def prepare(self, directory: Path) -> Any:
+        """Read an adapter and check that it fits; what :meth:`attach` takes. From any thread.
+
+        Raises:
+            AdapterError: anything is off; the sentence says what.
+        """
+        ...
+
+    def attach(self, prepared: Any) -> None:
+        """Attach an adapter, after it has written a few tokens; harmless when repeated. The worker's thread.
+
+        Raises:
+            AdapterError: it may not serve; the model is as it was.
+        """
+        ...
+
+    def detach(self, name: str) -> None:
+        """Take an adapter off; harmless when repeated. The worker's thread."""
+        ...
+
+    def unload(self) -> None:
+        """Let go of the weights; tokens can still be counted. The worker's thread."""
+        ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Length of each text in tokens of the served model's own tokenizer, special tokens included."""

@@ -109,10 +109,14 @@ class SummaryResult:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Waiting; ``ahead`` requests come before this one."""
+    """Waiting; ``ahead`` requests come before this one.
+
+    ``message`` is a sentence on what it waits for beside those, fit to show, or an empty string.
+    """
 
     ahead: int
     event: Literal["queued"] = "queued"
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,9 @@ class Health:
         waiting: requests in the queue.
         uptime_s: seconds since the process started.
         restarts: how many times the supervisor has started it again; 0 without one.
-        detail: one sentence on anything that is not as it should be, or an empty string.
+        detail: one sentence each on anything that is not as it should be, or an empty string.
+        adapters: ids of the adapters that are attached and can write at once.
+        held: whether the engine has let go of its model while a fine-tune runs; requests wait.
     """
 
     state: Literal["loading", "up", "draining", "down"]
@@ -205,3 +211,4 @@ class Health:
     restarts: int = 0
     detail: str = ""
     adapters: tuple[str, ...] = field(default=())
+    held: bool = False

@@ -18,10 +18,10 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.address import Address, discard_stale, ensure_token, lock_file, publish, published, withdraw
-from engine.protocols import TextModel
+from engine.address import Address, discard_stale, ensure_token, lock_file, memory_wanted, publish, published, withdraw
+from engine.protocols import AdapterSource, TextModel
 from engine.requests import ModelInfo
-from engine.service import DEVICE_FAILED, EngineService
+from engine.service import EngineService
 from engine.settings import EngineSettings
 from storage.errors import EngineError, RedraftError, SettingsError
 
@@ -45,6 +45,7 @@ def serve(
     home: Home,
     load: Callable[[], TextModel],
     *,
+    adapters: AdapterSource | None = None,
     on_listening: Callable[[Address], None] = lambda address: None,
     on_ready: Callable[[ModelInfo], None] = lambda info: None,
     restarts: int = 0,
@@ -55,7 +56,8 @@ def serve(
     Args:
         settings: where to listen, how long to drain, the queue.
         home: data directory; ``engine.json`` and the token are written there.
-        load: loads the model, in the worker's thread.
+        load: loads the model, in the worker's thread; again after a fine-tune had its memory.
+        adapters: which adapters serve whom; None serves the base only.
         on_listening: called once requests are taken, before the model is loaded.
         on_ready: called once the model is loaded.
         restarts: how often a supervisor has started this engine again; health says so.
@@ -85,7 +87,18 @@ def serve(
         discard_stale(home)
         with _listening(settings) as (listener, url):
             return asyncio.run(
-                _serve(settings, home, load, listener, url, on_listening, on_ready, restarts=restarts, detail=detail)
+                _serve(
+                    settings,
+                    home,
+                    load,
+                    listener,
+                    url,
+                    on_listening,
+                    on_ready,
+                    adapters=adapters,
+                    restarts=restarts,
+                    detail=detail,
+                )
             )
     finally:
         lock.release()
@@ -100,6 +113,7 @@ async def _serve(
     on_listening: Callable[[Address], None],
     on_ready: Callable[[ModelInfo], None],
     *,
+    adapters: AdapterSource | None,
     restarts: int,
     detail: str,
 ) -> bool:
@@ -107,13 +121,22 @@ async def _serve(
     from engine.metrics import Metrics
 
     metrics = Metrics()
-    service = EngineService(settings, load, observer=metrics, restarts=restarts, detail=detail)
+    service = EngineService(
+        settings,
+        load,
+        observer=metrics,
+        adapters=adapters,
+        memory_wanted=lambda: memory_wanted(home),
+        restarts=restarts,
+        detail=detail,
+    )
     server = _uvicorn(build_app(service, metrics, ensure_token(home)))
     stop = asyncio.Event()
     _on_signals(stop)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     loading = asyncio.create_task(service.ready())
+    watching = asyncio.create_task(service.watch())
     breaking = asyncio.create_task(service.batcher.broke())
     problem: RedraftError | None = None
     address = Address(url, os.getpid(), str(_socket_path(settings) or ""))
@@ -133,7 +156,7 @@ async def _serve(
             else:
                 await asyncio.wait({stopping, serving, breaking}, return_when=asyncio.FIRST_COMPLETED)
             if breaking.done():
-                problem = EngineError(DEVICE_FAILED, "Start the engine again; `redraft up` does so by itself.")
+                problem = EngineError(breaking.result(), "Start the engine again; `redraft up` does so by itself.")
         if problem is None:
             _log.info("draining")
             in_time = await service.drain(settings.engine_drain_seconds)
@@ -144,9 +167,9 @@ async def _serve(
         await serving
     finally:
         withdraw(home)
-        for task in (stopping, loading, breaking):
+        for task in (stopping, loading, breaking, watching):
             task.cancel()
-        await asyncio.gather(stopping, loading, breaking, return_exceptions=True)
+        await asyncio.gather(stopping, loading, breaking, watching, return_exceptions=True)
     if problem is not None:
         raise problem
     return ended

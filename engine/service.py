@@ -1,7 +1,7 @@
 """What every engine does with a request, whether it is asked in-process or over HTTP.
 
-Admission, the model's loading, the summariser over the batcher, places in the queue, health and drain, once for
-:class:`engine.local.LocalClient` and :mod:`engine.server`. It knows nothing of HTTP, files or the database.
+Admission, the model's loading, the adapters, the summariser over the batcher, places in the queue, health and drain,
+once for :class:`engine.local.LocalClient` and :mod:`engine.server`. It knows nothing of HTTP, files or the database.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
-from engine.batching import Admission, BatchDone, Batcher, shutting_down
+from engine.admission import Admission
+from engine.batching import Batcher
 from engine.failures import describe
-from engine.protocols import RowSubmitter, TextModel
+from engine.protocols import AdapterSource, RowSubmitter, TextModel
 from engine.requests import Event, Finished, Health, ModelInfo, Queued, SummaryRequest
+from engine.serving import Serving
 from engine.settings import EngineSettings
+from engine.worker import BatchDone, shutting_down
 from storage.errors import EngineBusy, EngineError, InputError, OptionNotHonoured, RedraftError
 
 _log = logging.getLogger(__name__)
 
-#: For health and for whoever started the engine; only another process can use the device again.
-DEVICE_FAILED = "The model's device has failed."
+#: For whoever waits while a fine-tune has the memory; see :func:`engine.client.held`.
+HELD = "A fine-tune has this machine's memory; the summary will be written as soon as it has ended."
+_HELD_DETAIL = "The model is out of memory while a fine-tune runs; requests wait until it has ended."
 
 
 class Summarizing(Protocol):
@@ -47,6 +51,14 @@ class Observer(Protocol):
         """A request has ended: ``finished``, ``cancelled``, ``busy``, ``refused`` or ``failed``."""
         ...
 
+    def summary(self, adapter: str) -> None:
+        """A summary was written, by this adapter or by ``base``."""
+        ...
+
+    def adapter_refused(self, adapter: str) -> None:
+        """An adapter was not fit to serve."""
+        ...
+
 
 def _summarizer(model: TextModel, rows: RowSubmitter) -> Summarizing:
     from engine.summarizer import Summarizer
@@ -61,6 +73,8 @@ class EngineService:
         settings: limits and the model's name.
         load: loads the model; called once, in the worker's thread.
         observer: hears batches and requests.
+        adapters: which adapters serve whom; None serves the base only.
+        memory_wanted: whether somebody else wants the model's memory now; asked once a second by :meth:`watch`.
         summarizer: makes the summariser once the model is loaded.
         restarts: how often a supervisor has started this engine again.
         detail: one sentence for health on why it was started again.
@@ -72,21 +86,45 @@ class EngineService:
         load: Callable[[], TextModel],
         *,
         observer: Observer | None = None,
+        adapters: AdapterSource | None = None,
+        memory_wanted: Callable[[], bool] | None = None,
         summarizer: Callable[[TextModel, RowSubmitter], Summarizing] = _summarizer,
         restarts: int = 0,
         detail: str = "",
     ) -> None:
         self._observer = observer
         self._make = summarizer
-        self._summarizer: Summarizing | None = None
+        self._summarizer: tuple[TextModel, Summarizing] | None = None
+        self._load = load
+        self._memory_wanted = memory_wanted
         self._restarts = restarts
         self._detail = detail
         self._started = time.monotonic()
-        self.batcher = Batcher.loading(load, settings, on_batch=observer.batch if observer else None)
+        self.batcher = Batcher.loading(self._load_model, settings, on_batch=observer.batch if observer else None)
+        self.serving = Serving(
+            adapters, self.batcher, on_refused=observer.adapter_refused if observer else lambda adapter: None
+        )
+
+    def _load_model(self) -> TextModel:
+        model = self._load()
+        self.serving.attach_again(model)
+        return model
 
     def start(self) -> None:
         """Begin to load the model; the first request does so too."""
+        self._look_whether_held()
         self.batcher.start()
+
+    async def watch(self) -> None:
+        """Follow what is to serve, and whether somebody wants the memory, until cancelled.
+
+        Without it both are still right when a request comes, but for the memory, and the first one waits for adapters.
+        """
+        await self.serving.watch(also=self._look_whether_held)
+
+    def _look_whether_held(self) -> None:
+        if self._memory_wanted is not None:
+            self.batcher.hold(self._memory_wanted())
 
     async def ready(self) -> ModelInfo:
         """Wait until the model is loaded.
@@ -94,12 +132,14 @@ class EngineService:
         Raises:
             ModelError: it could not be.
         """
+        self.start()
         return (await self.batcher.model()).info
 
     async def summarize(self, request: SummaryRequest) -> AsyncGenerator[Event, None]:
         """Events of one summary; see :meth:`engine.protocols.EngineClient.summarize`.
 
-        ``Queued`` comes once at the start and again whenever fewer are ahead, until the first row runs.
+        ``Queued`` comes once at the start and again whenever fewer are ahead, until the first row runs; and whenever
+        the engine lets go of its model or has it again.
         """
         start, outcome = time.monotonic(), "cancelled"
         admission: Admission | None = None
@@ -109,6 +149,8 @@ class EngineService:
                 async for event in events:
                     if isinstance(event, Finished):
                         outcome = "finished"
+                        if self._observer is not None:
+                            self._observer.summary(event.result.adapter)
                     yield event
             if outcome != "finished":
                 outcome = "failed"
@@ -139,30 +181,36 @@ class EngineService:
         """The summariser's events, with the request's place in the queue among them until it runs."""
         # Few and small, so the channel needs no bound: a slow reader must not hold up the model.
         channel: asyncio.Queue[Event | None] = asyncio.Queue()
-        adapter = _adapter(request)
-        ahead = admission.ahead()
-        channel.put_nowait(Queued(ahead))
+        told = Queued(admission.ahead(), message=HELD if self.batcher.held else "")
+        channel.put_nowait(told)
 
         async def places() -> None:
-            nonlocal ahead
-            while not admission.started:
+            nonlocal told
+            while True:
                 await admission.moved()
-                if not admission.started and admission.ahead() < ahead:
-                    ahead = admission.ahead()
-                    channel.put_nowait(Queued(ahead))
+                ahead = 0 if admission.started else min(admission.ahead(), told.ahead)
+                now = Queued(ahead, message=HELD if self.batcher.held else "")
+                if now.message != told.message or (now.ahead < told.ahead and not admission.started):
+                    told = now
+                    channel.put_nowait(told)
 
         async def work() -> None:
             try:
-                summarizer = self._summaries(await self.batcher.model())
-                events = summarizer.summarize(request, adapter=adapter, request_key=admission.key)
+                model = await self.batcher.model()
+                lease = await self.serving.lease(request)
                 try:
-                    async for event in events:
-                        # Places are told above, once for all of a request's rows.
-                        if not isinstance(event, Queued):
-                            channel.put_nowait(event)
+                    summarizer = self._summaries(model)
+                    events = summarizer.summarize(request, adapter=lease.adapter, request_key=admission.key)
+                    try:
+                        async for event in events:
+                            # Places are told above, once for all of a request's rows.
+                            if not isinstance(event, Queued):
+                                channel.put_nowait(event)
+                    finally:
+                        if isinstance(events, AsyncGenerator):
+                            await events.aclose()
                 finally:
-                    if isinstance(events, AsyncGenerator):
-                        await events.aclose()
+                    lease.release()
             finally:
                 channel.put_nowait(None)
 
@@ -179,14 +227,16 @@ class EngineService:
             await asyncio.gather(working, queueing, return_exceptions=True)
 
     def _summaries(self, model: TextModel) -> Summarizing:
-        if self._summarizer is None:
-            self._summarizer = self._make(model, self.batcher)
-        return self._summarizer
+        if self._summarizer is None or self._summarizer[0] is not model:
+            self._summarizer = (model, self._make(model, self.batcher))
+        return self._summarizer[1]
 
     def health(self) -> Health:
         """How this engine is, at this moment."""
         model = self.batcher.loaded
         running, waiting = self.batcher.counts()
+        held = [_HELD_DETAIL] if self.batcher.held else []
+        details = [self.batcher.broken or self._detail, *held, *self.serving.problems()]
         return Health(
             state="draining" if self.batcher.draining else "up" if model is not None else "loading",
             model=model.info if model is not None else None,
@@ -194,7 +244,9 @@ class EngineService:
             waiting=waiting,
             uptime_s=round(time.monotonic() - self._started, 3),
             restarts=self._restarts,
-            detail=DEVICE_FAILED if self.batcher.broken else self._detail,
+            detail=" ".join(filter(None, details)),
+            adapters=self.serving.attached if model is not None else (),
+            held=self.batcher.away,
         )
 
     def refuse_if_draining(self) -> None:
@@ -213,12 +265,3 @@ class EngineService:
     async def close(self) -> bool:
         """End whatever is under way and let go of the model; whether its thread has ended."""
         return await self.batcher.close()
-
-
-def _adapter(request: SummaryRequest) -> str:
-    """The adapter that writes."""
-    if request.adapter not in (None, "base"):
-        raise OptionNotHonoured(
-            f"There is no adapter {request.adapter[:80]!r}.", "Leave the adapter out, or say `base`."
-        )
-    return "base"

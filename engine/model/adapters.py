@@ -76,7 +76,7 @@ class Adapters:
         self._output = next((path for path, m in model.named_modules() if m is model.get_output_embeddings()), "")
         self._lora: Any = None
         self._layers: list[Any] = []
-        self._attached: dict[str, Prepared] = {}
+        self._attached: dict[str, None] = {}  # in the order in which they came
 
     @property
     def attached(self) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ class Adapters:
             if isinstance(error, torch.OutOfMemoryError | MemoryError):
                 raise refusal(prepared.id, "the memory is too small for one more adapter") from error
             raise refusal(prepared.id, f"it could not be attached ({type(error).__name__})") from error
-        self._attached[prepared.id] = prepared
+        self._attached[prepared.id] = None
 
     def detach(self, name: str) -> None:
         """Take an adapter off; the layers are the base's own again once none is left. Harmless when repeated.
@@ -145,7 +145,8 @@ class Adapters:
         Raises:
             ModelLost: the model is not as it should be afterwards.
         """
-        if self._attached.pop(name, None) is not None:
+        if name in self._attached:
+            del self._attached[name]
             self._remove(name)
 
     def generate(self, names: Sequence[str], arguments: dict[str, Any]) -> None:
