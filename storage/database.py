@@ -11,6 +11,7 @@ sentences (:class:`StorageError`). It knows nothing of what the tables mean.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session
 
 from storage import connection as connections
-from storage.failures import told
+from storage.failures import busy, told
 from storage.home import Home
 from storage.schema import MIGRATIONS, refuse, state_of
 from storage.settings import StorageSettings
@@ -131,6 +132,36 @@ class Database:
         try:
             with told(self.where):
                 raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            raw.close()
+
+    def rewrite(self) -> None:
+        """Write everything anew, so that nothing which was deleted is left in free space, journals or dead rows.
+
+        What a page held before its rows moved to another one is not overwritten by ``secure_delete``. PostgreSQL's own
+        log, its backups and its replicas are its administrator's business.
+
+        Raises:
+            StorageError: somebody reads or writes for longer than the wait, or the disk has no room for a second copy.
+        """
+        with told(self.where), self._turn():
+            if self.kind == "sqlite":
+                self._vacuum_sqlite()
+                return
+            with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                connection.execute(text("VACUUM (FULL)"))
+
+    def _vacuum_sqlite(self) -> None:
+        raw = self._engine.raw_connection()
+        try:
+            driver = raw.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.execute("PRAGMA query_only = OFF")
+            driver.execute("VACUUM")
+            if driver.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                in_the_way, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if in_the_way:
+                    raise busy(self.where)
         finally:
             raw.close()
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.files import append_line
 from storage.home import Home
 
 #: How long to wait for another process that reads the newest line of the ledger, which takes milliseconds.
@@ -90,17 +91,7 @@ def add(home: Home, head: Head) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    handle = os.open(heads_file(home), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(handle).st_size
-        # A line that was cut off stays as it is: the file may be one that its administrator lets nobody shorten.
-        begin = "" if not size or os.pread(handle, 1, size - 1) == b"\n" else "\n"
-        data = f"{begin}{head}\n".encode("ascii")
-        while data:
-            data = data[os.write(handle, data) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    append_line(heads_file(home), str(head))
 
 
 def read(home: Home) -> Heads:
