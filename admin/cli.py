@@ -14,7 +14,7 @@ import sys
 
 import typer
 
-from admin.commands import bot, demo, doctor, engine, evaluate, init, ledger, storage, summarize, up
+from admin.commands import adapters, bot, demo, doctor, engine, evaluate, init, ledger, storage, summarize, up
 from admin.report import report_error, report_unexpected
 from storage.errors import RedraftError
 
@@ -45,7 +45,7 @@ def build_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for command in (summarize, demo, up, engine, bot, init, doctor, storage, ledger, evaluate):
+    for command in (summarize, demo, up, engine, bot, init, doctor, storage, ledger, adapters, evaluate):
         command.register(app)
     return app
 

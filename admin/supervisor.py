@@ -57,6 +57,14 @@ class Supervised:
             ready_fd=int(descriptor) if descriptor.isdecimal() else -1,
         )
 
+    @staticmethod
+    def without_descriptor(environment: Mapping[str, str]) -> dict[str, str]:
+        """An environment for the same process begun anew, after it has said that it is ready.
+
+        By then the descriptor's number may be another file's.
+        """
+        return {name: value for name, value in environment.items() if name != _READY}
+
     @property
     def present(self) -> bool:
         """Whether there is a supervisor."""
