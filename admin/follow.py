@@ -41,7 +41,8 @@ class Follower:
             if isinstance(event, Finished):
                 return event.result
             if isinstance(event, Queued):
-                self._show(f"Waiting, {event.ahead} ahead" if event.ahead else "Reading")
+                waiting = event.message.rstrip(".") or (f"Waiting, {event.ahead} ahead" if event.ahead else "Reading")
+                self._show(waiting)
             elif isinstance(event, Progress):
                 self._show("Reading the parts", event.done, event.total)
             elif isinstance(event, SentenceWritten):

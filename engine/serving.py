@@ -126,7 +126,7 @@ class Serving:
         for scope, adapter in sorted(self._table.active.items()):
             refusal = self._refused.get(adapter)
             if refusal is not None:
-                found.append(f"{refusal.error.message} {self._instead(scope).capitalize()} serves {scope}.")
+                found.append(f"{refusal.error.message} The {self._instead(scope)} serves {scope}.")
         return found
 
     # For a request ---------------------------------------------------------------------------------------------------
@@ -202,13 +202,13 @@ class Serving:
     def _instead(self, scope: str) -> str:
         """What serves a scope whose adapter is refused, in words."""
         if (before := self._before(scope)) is not None:
-            return f"the adapter before it, {before},"
+            return f"adapter before it, {before},"
         place = scopes.parse(scope)
         for wider in scopes.serving(place)[1:]:
             adapter = self._table.active.get(wider)
             if adapter is not None and adapter not in self._refused:
-                return f"the adapter {adapter} of {wider}"
-        return "the base model"
+                return f"adapter {adapter} of {wider}"
+        return "base model"
 
     # Attaching and taking off ----------------------------------------------------------------------------------------
 

@@ -50,6 +50,9 @@ def register(app: typer.Typer) -> None:
         style: StyleChoice = typer.Option(StyleChoice.standard, "--style", help="How to write it."),
         focus: str = typer.Option("", "--focus", help="A topic to concentrate on."),
         output_language: str = typer.Option("", "--output-language", help="Language to write in, e.g. German or de."),
+        adapter: str | None = typer.Option(
+            None, "--adapter", help="Id of the adapter to write with, or `base`; by default the one in service."
+        ),
         include_bots: bool = typer.Option(False, "--include-bots", help="Also read messages of bots."),
         json_: bool = typer.Option(False, "--json", help="Print one JSON document."),
     ) -> None:
@@ -63,6 +66,7 @@ def register(app: typer.Typer) -> None:
             style=style.value,
             focus=focus.strip(),
             output_language=output_language.strip(),
+            adapter=(adapter or "").strip() or None,
             include_bots=include_bots,
         )
         run(request, json_=json_)
@@ -77,6 +81,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     from admin.present import as_document, print_summary
     from admin.report import print_json
     from engine.client import find_client
+    from engine.learning.registry import RegistrySource
     from engine.records import store_summary
     from engine.settings import EngineSettings
     from storage.database import Database
@@ -91,7 +96,8 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
 
     async def main() -> SummaryResult:
         with following() as follower:
-            client = find_client(EngineSettings.load(), home, tell=follower.tell)
+            source = RegistrySource(database, home)
+            client = find_client(EngineSettings.load(), home, tell=follower.tell, adapters=source)
             try:
                 return await follower.summary(client, request)
             finally:

@@ -1,0 +1,31 @@
+"""A hand-written :class:`engine.protocols.AdapterSource` that a test changes while an engine follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.protocols import ServingTable
+from storage.errors import RedraftError
+
+
+class Table:
+    """What is to serve, as a test wants it.
+
+    Args:
+        folder: directories of the adapters, named by their ids.
+        available: their ids.
+        active: id by scope.
+    """
+
+    def __init__(self, folder: Path, *available: str, **active: str) -> None:
+        self.folder = folder
+        self.available = list(available)
+        self.active = dict(active)
+        self.problem: RedraftError | None = None
+        self.looks = 0
+
+    def serving(self) -> ServingTable:
+        self.looks += 1
+        if self.problem is not None:
+            raise self.problem
+        return ServingTable(dict(self.active), {name: str(self.folder / name) for name in self.available})
