@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.database import Database
-    from storage.home import Home
     from storage.learning_tables import AdapterRow, EvaluationRow
 
 
@@ -115,21 +114,25 @@ def _evaluated(database: Database, adapter: AdapterRow) -> EvaluationRow:
     from admin.follow import following
     from admin.person import person
     from engine.client import find_client
-    from engine.learning.evaluation import evaluate
+    from engine.learning.evaluation import engines_of_their_own, evaluate
     from engine.learning.registry import RegistrySource
     from engine.learning.settings import LearningSettings
     from engine.settings import EngineSettings
 
-    home: Home = database.home
-    settings = LearningSettings.load()
+    home, settings = database.home, EngineSettings.load()
 
     async def measured() -> EvaluationRow:
         with following() as follower:
-            source = RegistrySource(database, home)
-            client = find_client(EngineSettings.load(), home, tell=follower.tell, adapters=source)
+            client = find_client(settings, home, tell=follower.tell, adapters=RegistrySource(database, home))
             try:
                 return await evaluate(
-                    database, client, settings, adapter_id=adapter.id, by=person(), tell=follower.tell
+                    database,
+                    client,
+                    LearningSettings.load(),
+                    adapter_id=adapter.id,
+                    by=person(),
+                    tell=follower.tell,
+                    elsewhere=engines_of_their_own(settings, database),
                 )
             finally:
                 await client.close()

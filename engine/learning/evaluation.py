@@ -18,19 +18,20 @@ from engine.learning import registry
 from engine.learning.evaluation_files import Texts, write_texts
 from engine.learning.heldout import Held, held_out, references_of
 from engine.learning.ledger import recorded
+from engine.learning.pointers import BASE, base_of, label_of
 from engine.learning.writing import Pause, Writer, Written
 from engine.scoring.gate import Against, GateReport, judge
 from engine.scoring.measuring import System, measure
 from engine.scoring.metrics import house_stems, trivial_extract
-from storage.errors import InputError
+from storage.errors import EngineError, InputError
 from storage.learning_tables import AdapterRow, EvaluationRow
 
 if TYPE_CHECKING:
     from engine.learning.settings import LearningSettings
     from engine.protocols import EngineClient
+    from engine.settings import EngineSettings
     from storage.database import Database
 
-BASE = "base"
 #: Newest training pairs whose references help to tell the house style; more change nothing and cost time.
 _HOUSE_PAIRS = 1_000
 
@@ -57,6 +58,7 @@ async def evaluate(
     by: str = "redraft",
     now: datetime | None = None,
     tell: Callable[[str], None] | None = None,
+    elsewhere: Callable[[AdapterRow], EngineClient] | None = None,
     pause: Pause = asyncio.sleep,
 ) -> EvaluationRow:
     """Measure an adapter on its scope's held-out pairs against what would serve that scope today.
@@ -66,11 +68,14 @@ async def evaluate(
     is inconclusive.
 
     Args:
-        client: the engine; it must be able to serve adapters by their ids.
+        client: the engine; it must be able to serve adapters by their ids. It is not closed.
         adapter_id: of a recorded adapter.
         by: who asked for it, for the ledger.
         now: the time of the evaluation.
         tell: hears sentences on how far it is.
+        elsewhere: makes an engine with the base that an adapter belongs to, for one that ``client`` cannot serve: when
+            the configured base changes, the candidate on the new one is held against the adapter on the old one. It is
+            closed after use; see :func:`engines_of_their_own`.
         pause: waits for so many seconds before a busy or lost engine is asked again.
 
     Returns:
@@ -78,7 +83,7 @@ async def evaluate(
 
     Raises:
         InputError: there is no such adapter.
-        EngineError: too many summaries failed, or no engine answers.
+        EngineError: too many summaries failed, no engine answers, or none has the base that an adapter belongs to.
         StorageError: the figures or texts cannot be stored.
     """
     began = time.monotonic()
@@ -87,17 +92,11 @@ async def evaluate(
     if task.active is not None and task.active.id != task.adapter.id:
         systems["active"] = task.active.id
     against: Against = "active" if "active" in systems else "base"
-    writer = Writer(client, tell=tell, pause=pause)
-    written: dict[System, Written] = {}
-    held = task.held
-    order: tuple[System, ...] = ("base", "active", "candidate")
-    for system in order:
-        if system in systems:
-            written[system] = await writer.write(held, adapter=systems[system], name=_NAMES[system])
-            if system == "base" and written[system].refused:
-                # The model of today cannot be asked for these at all, so they measure nothing.
-                held = [one for at, one in enumerate(held) if at not in written[system].refused]
-                written[system] = await writer.write(held, adapter=BASE, name=_NAMES[system])
+    engines = _Engines(client, elsewhere, tell, pause)
+    try:
+        held, written = await _written(task, systems, engines)
+    finally:
+        await engines.close()
     summaries: dict[System, list[str]] = {system: found.texts for system, found in written.items()}
     summaries["trivial"] = [trivial_extract(one.dialogue) for one in held]
     if tell is not None:
@@ -124,6 +123,93 @@ async def evaluate(
     write_texts(database.home, directory_name(task.adapter), Texts(row.id, held, summaries))
     _store(database, row, by)
     return row
+
+
+def engines_of_their_own(settings: EngineSettings, database: Database) -> Callable[[AdapterRow], EngineClient]:
+    """What :func:`evaluate` takes as ``elsewhere``: an engine in this process with an adapter's own base.
+
+    Args:
+        settings: of the engine; the model is replaced by the adapter's base.
+    """
+
+    def make(adapter: AdapterRow) -> EngineClient:
+        from engine.local import LocalClient
+        from engine.model.resolve import identity
+
+        own = settings
+        # A directory is known to adapters by its name alone, so what is configured comes first.
+        if identity(settings, database.home.models) != base_of(adapter):
+            base = {"engine_model": adapter.base_model, "engine_revision": adapter.base_revision}
+            own = settings.model_copy(update=base)
+        return LocalClient(own, database.home, adapters=registry.RegistrySource(database, database.home))
+
+    return make
+
+
+class _Engines:
+    """The engine that was handed in, and at most one more for the adapter whose base that one has not."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        elsewhere: Callable[[AdapterRow], EngineClient] | None,
+        tell: Callable[[str], None] | None,
+        pause: Pause,
+    ) -> None:
+        self._client = client
+        self._elsewhere = elsewhere
+        self._tell, self._pause = tell, pause
+        self._writers: dict[tuple[str, str], Writer] = {}
+        self._opened: EngineClient | None = None
+
+    async def writer(self, adapter: AdapterRow) -> Writer:
+        """A writer whose engine has an adapter's base."""
+        base = base_of(adapter)
+        if base not in self._writers:
+            self._writers[base] = Writer(await self._engine(adapter), tell=self._tell, pause=self._pause)
+        return self._writers[base]
+
+    async def _engine(self, adapter: AdapterRow) -> EngineClient:
+        label = label_of(*base_of(adapter))
+        # One that has loaded nothing yet loads what is configured, which is what candidates are made from.
+        model = (await self._client.health()).model
+        if not self._writers and (model is None or model.label == label):
+            return self._client
+        if self._writers and model is not None and model.label == label:
+            return self._client
+        if self._elsewhere is None:
+            raise EngineError(
+                f"The adapter {adapter.id} belongs to the base {label}, and the engine has another.",
+                f"Measure it where both can be loaded: redraft evaluate {adapter.id}",
+            )
+        await self.close()
+        self._opened = self._elsewhere(adapter)
+        return self._opened
+
+    async def close(self) -> None:
+        """Close the engine that was opened here, if any."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+
+
+async def _written(
+    task: _Task, systems: dict[System, str], engines: _Engines
+) -> tuple[list[Held], dict[System, Written]]:
+    """The conversations that can be measured on, and what every system wrote of them."""
+    held, written = task.held, dict[System, Written]()
+    order: tuple[System, ...] = ("base", "candidate", "active")
+    for system in order:
+        if system not in systems:
+            continue
+        adapter = task.active if system == "active" and task.active is not None else task.adapter
+        writer = await engines.writer(adapter)
+        written[system] = await writer.write(held, adapter=systems[system], name=_NAMES[system])
+        if system == "base" and written[system].refused:
+            # The model of today cannot be asked for these at all, so they measure nothing.
+            held = [one for at, one in enumerate(held) if at not in written[system].refused]
+            written[system] = await writer.write(held, adapter=BASE, name=_NAMES[system])
+    return held, written
 
 
 def directory_name(adapter: AdapterRow) -> str:
