@@ -118,7 +118,7 @@ class PairRow(Base, table=True):
     draft_summary_id: str = Field(default="", sa_type=CleanText)
     draft_adapter: str = Field(default="", sa_type=CleanText)
     distance: float | None = None
-    supersedes: str = Field(default="", sa_type=CleanText)
+    supersedes: str = Field(default="", sa_type=CleanText, index=True)
     superseded_by: str = Field(default="", sa_type=CleanText, index=True)
     source: str = Field(default="", sa_type=CleanText, index=True)
     licence: str = Field(default="", sa_type=CleanText)
@@ -155,7 +155,7 @@ class NearKeyRow(Base, table=True):
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
 
     band: str = Field(primary_key=True, sa_type=CleanText)
-    conversation_key: str = Field(primary_key=True, sa_type=CleanText, index=True)
+    conversation_key: str = Field(primary_key=True, sa_type=CleanText)
 
 
 class AuthorisationRow(Base, table=True):

@@ -5,18 +5,21 @@ As in :mod:`storage.queries`: the session of the caller's transaction, and keywo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, false, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Row, and_, case, false, func, or_, select, true, tuple_, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from storage.learning_tables import AuthorisationRow, CorrectionRow, NearKeyRow, PairRow, SplitRow
 from storage.queries import _insert
 
 _CHAT = ("slack", "discord")
+#: Characters of a summary that a list shows.
+_BEGINNING = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class PairFilter:
-    """Which pairs; None is any. ``text`` fields are compared whole."""
+    """Which pairs; None is any."""
 
     state: str | None = None
     split: str | None = None
@@ -52,6 +55,32 @@ class PairFilter:
     author_id: str | None = None
     source: str | None = None
     within: Within | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairLine:
+    """A pair as a list shows it; ``beginning`` is that of its summary, empty where its conversation is private."""
+
+    id: str
+    created_at: datetime
+    state: str
+    split: str
+    origin: str
+    platform: str
+    workspace: str
+    channel: str
+    public: bool
+    author_id: str
+    author: str
+    editor_id: str
+    distance: float | None
+    superseded_by: str
+    source: str
+    name: str
+    decided_at: datetime | None
+    decided_by: str
+    reject_reason: str
+    beginning: str
 
 
 def within(place: Within) -> ColumnElement[bool]:
@@ -131,6 +160,66 @@ def pairs_named(*, session: Session, beginning: str, limit: int = 2) -> Sequence
     return session.scalars(select(col(PairRow.id)).where(starts).order_by(col(PairRow.id)).limit(limit)).all()
 
 
+def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
+    """A filter as conditions."""
+    fields = ("state", "split", "origin", "platform", "workspace", "channel", "author_id", "source")
+    values = {name: getattr(wanted, name) for name in fields}
+    found = [col(getattr(PairRow, name)) == value for name, value in values.items() if value is not None]
+    return [*found, within(wanted.within)] if wanted.within is not None else found
+
+
+def pair_lines(
+    *, session: Session, wanted: PairFilter, limit: int, after: tuple[datetime, str] | None
+) -> Sequence[PairLine]:
+    """Pairs, newest first; ``after`` is the time and id of the last one of the page before."""
+    names = [name for name in PairLine.__dataclass_fields__ if name != "beginning"]
+    shown = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True))
+    beginning = case((shown, func.substr(col(PairRow.summary), 1, _BEGINNING)), else_="")
+    query = select(*(col(getattr(PairRow, name)) for name in names), beginning).where(*matching(wanted))
+    if after is not None:
+        query = query.where(tuple_(col(PairRow.created_at), col(PairRow.id)) < after)
+    query = query.order_by(col(PairRow.created_at).desc(), col(PairRow.id).desc()).limit(limit)
+    return [PairLine(*row) for row in session.execute(query)]
+
+
+def decide(*, session: Session, wanted: PairFilter, but_author: str | None, values: Mapping[str, Any]) -> int:
+    """Change the pairs of a filter that wait; how many."""
+    query = update(PairRow).where(col(PairRow.state) == "pending", *matching(wanted))
+    if but_author is not None:
+        query = query.where(col(PairRow.author_id) != but_author)
+    done: Any = session.execute(query.values(**values), execution_options={"synchronize_session": False})
+    return int(done.rowcount)
+
+
+def replaced_by(*, session: Session, pair_id: str) -> Sequence[str]:
+    """The pairs in whose place one stands."""
+    return session.scalars(select(col(PairRow.id)).where(col(PairRow.superseded_by) == pair_id)).all()
+
+
+def other_replacement(*, session: Session, pair_id: str, but: str) -> str:
+    """Another pair that builds on one and was not rejected, the newest, or an empty string."""
+    return (
+        session.scalars(
+            select(col(PairRow.id))
+            .where(col(PairRow.supersedes) == pair_id, col(PairRow.id) != but, col(PairRow.state) != "rejected")
+            .order_by(col(PairRow.created_at).desc())
+            .limit(1)
+        ).first()
+        or ""
+    )
+
+
+def replaced_by_rejected(*, session: Session) -> Sequence[str]:
+    """The rejected pairs in whose favour another still stands back."""
+    after = aliased(PairRow)
+    query = (
+        select(col(after.id))
+        .join(PairRow, col(PairRow.superseded_by) == col(after.id))
+        .where(col(PairRow.superseded_by) != "", col(after.state) == "rejected")
+    )
+    return session.scalars(query.distinct()).all()
+
+
 def set_superseded(*, session: Session, pair_id: str, by: str) -> None:
     """Say which pair builds on this one and is used in its place; an empty string says none does."""
     session.execute(update(PairRow).where(col(PairRow.id) == pair_id).values(superseded_by=by))
@@ -143,6 +232,25 @@ def corrections_of(*, session: Session, summary_id: str) -> Sequence[CorrectionR
         .where(col(CorrectionRow.summary_id) == summary_id)
         .order_by(col(CorrectionRow.created_at), col(CorrectionRow.id))
     ).all()
+
+
+def own_blind(*, session: Session, conversation_id: str, author_id: str, but: str) -> str:
+    """The newest pair of a conversation that a person wrote with no draft and that none has replaced, or empty."""
+    return (
+        session.scalars(
+            select(col(PairRow.id))
+            .where(
+                col(PairRow.conversation_id) == conversation_id,
+                col(PairRow.author_id) == author_id,
+                col(PairRow.seen_draft).is_(False),
+                col(PairRow.superseded_by) == "",
+                col(PairRow.id) != but,
+            )
+            .order_by(col(PairRow.created_at).desc(), col(PairRow.id))
+            .limit(1)
+        ).first()
+        or ""
+    )
 
 
 # The split ----------------------------------------------------------------------------------------------------------

@@ -44,14 +44,18 @@ def read(value: Any, name: str, *, row: str | None = None) -> Conversation:
     dialogue = chosen["dialogue"]
     if not isinstance(dialogue, str) or not dialogue.strip():
         raise InputError(f"The row {shown(key)} of {shown(name)} has no dialogue.", "Pick another row with --row.")
-    text = _PERSON.sub(r"\1", _PLACEHOLDER.sub(lambda found: _NOTES[found[1]], clean(dialogue)))
-    header, turns = parse_turns(text, each_line_a_turn=True)
+    header, turns = parse_turns(readable(clean(dialogue)), each_line_a_turn=True)
     if not turns:
         raise InputError(
             f"No line of the dialogue in row {shown(key)} of {shown(name)} says who speaks.",
             "A dialogue is written as `Name: text` lines.",
         )
     return build(header, turns, name=name, title=clean_name(chosen.get("topic")) or key)
+
+
+def readable(text: str) -> str:
+    """The text with the placeholders of SAMSum (``<file_photo>``) and DialogSum (``#Person1#``) made readable."""
+    return _PERSON.sub(r"\1", _PLACEHOLDER.sub(lambda found: _NOTES[found[1]], text))
 
 
 def _pick(rows: list[dict[str, Any]], name: str, row: str | None) -> tuple[dict[str, Any], str]:

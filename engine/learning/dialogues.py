@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 
 from engine.conversation import Conversation, Message
 from engine.formats.text import build, parse_turns
+from engine.formats.values import iso_time
 from engine.text.parts import tidy, tidy_name
 from storage.errors import InputError
 
@@ -18,6 +20,30 @@ def dialogue_of(messages: Sequence[Message]) -> str:
     """The messages that have any text, one line each."""
     readable = ((tidy_name(message.author), tidy(message.text, multiline=False)) for message in messages)
     return "\n".join(f"{name}: {text}" for name, text in readable if text)
+
+
+def covered(
+    conversation: Conversation, *, include_bots: bool, focus: str, first: str, last: str, written_at: datetime
+) -> list[Message]:
+    """The messages of a conversation, as it is stored now, that its summary of then covered.
+
+    Of a conversation that has grown since, what stands outside of the times that the summary covered is left out. With
+    a focus, all that had been written by then is taken: chat models read it, and for the others the planner picks what
+    is about the focus, in a fine-tune as it did for the summary.
+
+    Args:
+        include_bots: whether messages of bots and of the system were asked for.
+        first, last: ISO 8601 times of the first and the last message covered, or empty strings.
+        written_at: when the summary was written.
+    """
+    earliest = iso_time(first) if not focus else None
+    latest = (iso_time(last) if not focus else None) or written_at
+    return [
+        message
+        for message in conversation.messages
+        if (include_bots or message.kind == "person")
+        and (message.time is None or ((earliest is None or message.time >= earliest) and message.time <= latest))
+    ]
 
 
 def conversation_of(dialogue: str, *, key: str) -> Conversation:

@@ -107,9 +107,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('band', 'conversation_key', name=op.f('pk_near_keys')),
     sqlite_with_rowid=False
     )
-    with op.batch_alter_table('near_keys', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_near_keys_conversation_key'), ['conversation_key'], unique=False)
-
     op.create_table('person_keys',
     sa.Column('person', sa.Text(), nullable=False),
     sa.Column('key', sa.Text(), nullable=False),
@@ -236,6 +233,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_pairs_editor_id'), ['editor_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_source'), ['source'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_superseded_by'), ['superseded_by'], unique=False)
+        batch_op.create_index(batch_op.f('ix_pairs_supersedes'), ['supersedes'], unique=False)
 
     op.create_table('run_pairs',
     sa.Column('run_id', sa.Text(), nullable=False),
