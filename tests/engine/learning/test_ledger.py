@@ -1,25 +1,17 @@
-"""The ledger: what is done to a row, to the order of rows or to the newest ones is found; what is written fits together."""
+"""The ledger: what is done to a row, to the order of rows or to the newest ones is found; all fits together."""
 
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import Session
 
-from engine.learning import heads
-from engine.learning.ledger import opened, pseudonym_of, recorded, witness
-from engine.learning.ledger_check import show, verify
+from engine.learning.ledger import recorded
+from engine.learning.ledger_check import verify
 from storage.database import Database
-from storage.learning_tables import PersonKeyRow
-from storage.settings import StorageSettings
 
 NOW = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)
 PEOPLE = ("local:maria", "slack:U01AB", "redraft")
@@ -79,6 +71,9 @@ def test_an_altered_row_is_found_whichever_column_and_wherever_it_stands(
 ) -> None:
     fill(database, 9)
     execute(
-        database, f"UPDATE ledger SET {name} = :value WHERE seq = :seq", value=EDITS[name](column(database, seq, name)), seq=seq
+        database,
+        f"UPDATE ledger SET {name} = :value WHERE seq = :seq",
+        value=EDITS[name](column(database, seq, name)),
+        seq=seq,
     )
     assert seq in {finding.seq for finding in verify(database).findings}
