@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engine.learning import registry
+from engine.learning.bases import settings_of
 from engine.learning.evaluation_files import Texts, write_texts
 from engine.learning.heldout import Held, held_out, references_of
 from engine.learning.ledger import recorded
@@ -129,18 +130,20 @@ def engines_of_their_own(settings: EngineSettings, database: Database) -> Callab
     """What :func:`evaluate` takes as ``elsewhere``: an engine in this process with an adapter's own base.
 
     Args:
-        settings: of the engine; the model is replaced by the adapter's base.
+        settings: of the engine; the model is replaced by the adapter's base. What comes back raises an EngineError for
+            a base that is not on this machine any more.
     """
 
     def make(adapter: AdapterRow) -> EngineClient:
         from engine.local import LocalClient
-        from engine.model.resolve import identity
 
-        own = settings
-        # A directory is known to adapters by its name alone, so what is configured comes first.
-        if identity(settings, database.home.models) != base_of(adapter):
-            base = {"engine_model": adapter.base_model, "engine_revision": adapter.base_revision}
-            own = settings.model_copy(update=base)
+        with database.read() as session:
+            own = settings_of(session, adapter, settings)
+        if own is None:
+            raise EngineError(
+                f"The adapter {adapter.id} belongs to {label_of(*base_of(adapter))}, which is not on this machine.",
+                f"Bring that model back, or take the adapter out: redraft adapters retire {adapter.id}",
+            )
         return LocalClient(own, database.home, adapters=registry.RegistrySource(database, database.home))
 
     return make

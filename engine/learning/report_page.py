@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from engine.learning.charts import Line, line_chart
+from engine.learning.differences import difference
 from engine.learning.heldout import Held
 from engine.scoring.bootstrap import Interval
 from engine.scoring.gate import LABELS, GateReport, Table
@@ -120,27 +121,6 @@ def render(page: Page) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def word_changes(before: str, after: str) -> list[tuple[str, str]]:
-    """How one text becomes the other, word by word: ``equal``, ``delete`` and ``insert`` with the words of each."""
-    from rapidfuzz.distance import Indel
-
-    ours, theirs = before.split(), after.split()
-    found: list[tuple[str, str]] = []
-    for step in Indel.opcodes(ours, theirs):
-        if step.tag == "insert":
-            found.append(("insert", " ".join(theirs[step.dest_start : step.dest_end])))
-        else:
-            found.append((step.tag, " ".join(ours[step.src_start : step.src_end])))
-    return found
-
-
-def changed(before: str, after: str) -> float:
-    """How much of two texts differs, word by word: 0 for equal ones, 1 for those that share no word."""
-    from rapidfuzz.distance import Indel
-
-    return float(Indel.normalized_distance(before.split(), after.split()))
-
-
 def _verdict(gate: GateReport | None) -> list[str]:
     if gate is None:
         return ['<p class="soft">Not evaluated yet.</p>']
@@ -211,16 +191,15 @@ def _cell(found: Interval | None, *, signed: bool = False) -> str:
 
 
 def _examples(page: Page) -> list[str]:
-    ranked = sorted(page.examples, key=lambda one: changed(one.before, one.after), reverse=True)[:MOST_EXAMPLES]
+    compared = [(one, difference(_shown(one.before), _shown(one.after))) for one in page.examples]
+    ranked = sorted(compared, key=lambda found: found[1].distance, reverse=True)[:MOST_EXAMPLES]
     if not ranked:
         return []
     parts = ["<h2>Before and after</h2>"]
     shown = f"{len(ranked)} of {_counted(len(page.examples), 'held-out conversation')}"
     parts.append(f'<p class="soft">{shown}, those whose summary changed most first.</p>')
-    for one in ranked:
-        changes = word_changes(_cut(visible(one.before), _TEXT), _cut(visible(one.after), _TEXT))
-        left = _marked(changes, "delete", "del")
-        right = _marked(changes, "insert", "ins")
+    for one, found in ranked:
+        left, right = _marked(found.diff, 1, "del"), _marked(found.diff, 2, "ins")
         parts.append(
             f'<section class="example"><div class="pair"><div><b>{_safe(page.before)}</b><p>{left}</p></div>'
             f"<div><b>candidate</b><p>{right}</p></div></div>{_references(one.held)}"
@@ -230,15 +209,14 @@ def _examples(page: Page) -> list[str]:
     return parts
 
 
-def _marked(changes: Iterable[tuple[str, str]], kept: str, mark: str) -> str:
-    """One side of a comparison: the words of both, and its own marked."""
-    words = []
-    for tag, text in changes:
-        if tag == "equal":
-            words.append(escape(text))
-        elif tag == kept:
-            words.append(f"<{mark}>{escape(text)}</{mark}>")
-    return " ".join(words) or '<span class="soft">(nothing)</span>'
+def _marked(changes: Iterable[Sequence[str]], which: int, mark: str) -> str:
+    """One side of a comparison: 1 is the old text, 2 the new one, its own words marked."""
+    parts = [
+        escape(change[which]) if change[0] == "equal" else f"<{mark}>{escape(change[which])}</{mark}>"
+        for change in changes
+        if change[which]
+    ]
+    return "".join(parts) or '<span class="soft">(nothing)</span>'
 
 
 def _references(held: Held) -> str:
@@ -248,6 +226,10 @@ def _references(held: Held) -> str:
         for text in texts
     ]
     return f"<details><summary>What people wrote</summary>{''.join(parts)}</details>" if parts else ""
+
+
+def _shown(text: str) -> str:
+    return _cut(visible(text), _TEXT)
 
 
 def _counted(count: int, what: str) -> str:
