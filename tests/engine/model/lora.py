@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,16 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
-from engine.model.adapter_files import AdapterAbout, Manifest, publish
+from engine.model.adapter_files import (
+    FORMAT,
+    MANIFEST,
+    AdapterAbout,
+    FileEntry,
+    Manifest,
+    _encode,
+    _identity,
+    publish,
+)
 from engine.text.prompts import PROMPT_VERSION
 
 if TYPE_CHECKING:
@@ -84,3 +94,18 @@ def attached(model: LoadedModel, adapters: Path, seed: int = 1) -> str:
     name = make_adapter(model, adapters, seed).id
     model.attach(model.prepare(adapters / name))
     return name
+
+
+def forge(directory: Path, *, adapter: AdapterAbout, files: Mapping[str, bytes]) -> Path:
+    """Write an adapter of any content with a manifest that vouches for it, as only a program of ill will would.
+
+    Returns:
+        its directory in ``directory``.
+    """
+    entries = {name: FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
+    manifest = Manifest(FORMAT, _identity(adapter, entries), "2026-01-01T00:00:00+00:00", adapter, entries)
+    folder = directory / manifest.id
+    folder.mkdir(parents=True)
+    for name, data in {**files, MANIFEST: _encode(manifest)}.items():
+        (folder / name).write_bytes(data)
+    return folder
