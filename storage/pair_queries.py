@@ -1,4 +1,4 @@
-"""What is asked of the tables of corrections, pairs, splits and authorisations; no rule of the product lives here.
+"""What is asked of the tables of corrections, pairs and authorisations; no rule of the product lives here.
 
 As in :mod:`storage.queries`: the session of the caller's transaction, and keyword arguments only.
 """
@@ -10,51 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, false, func, or_, select, true, tuple_, update
+from sqlalchemy import Row, Select, case, func, or_, select, tuple_, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from storage.learning_tables import AuthorisationRow, CorrectionRow, NearKeyRow, PairRow, SplitRow
-from storage.queries import _insert
+from storage.learning_tables import AuthorisationRow, CorrectionRow, PairRow
+from storage.pair_filters import PairFilter, Within, candidates, matching, usable, within
 
-_CHAT = ("slack", "discord")
 #: Characters of a summary that a list shows.
 _BEGINNING = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """The pairs of a scope: what came from files, from a workspace, or from one channel.
-
-    Attributes:
-        platform: empty for the scope ``default``.
-        workspaces: ``default`` also has the public pairs of all workspaces.
-    """
-
-    platform: str = ""
-    workspace: str = ""
-    channel: str = ""
-    workspaces: bool = False
-
-    @property
-    def public_only(self) -> bool:
-        """Whether it may use none but the public ones of its chat pairs."""
-        return not self.channel
-
-
-@dataclass(frozen=True, slots=True)
-class PairFilter:
-    """Which pairs; None is any."""
-
-    state: str | None = None
-    split: str | None = None
-    origin: str | None = None
-    platform: str | None = None
-    workspace: str | None = None
-    channel: str | None = None
-    author_id: str | None = None
-    source: str | None = None
-    within: Within | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +45,6 @@ class PairLine:
     decided_by: str
     reject_reason: str
     beginning: str
-
-
-def within(place: Within) -> ColumnElement[bool]:
-    """The pairs of a scope as a condition; private ones of a workspace are among them."""
-    if not place.platform:
-        chat = and_(col(PairRow.platform).in_(_CHAT), col(PairRow.public).is_(True))
-        return or_(col(PairRow.platform) == "file", chat if place.workspaces else false())
-    found = and_(col(PairRow.platform) == place.platform, col(PairRow.workspace) == place.workspace)
-    return and_(found, col(PairRow.channel) == place.channel) if place.channel else found
-
-
-def usable(place: Within, *, authorised: Collection[str], split: str) -> ColumnElement[bool]:
-    """What a scope may use of its pairs on one side of the split: approved, authorised, public where it has to be."""
-    public = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True)) if place.public_only else true()
-    return and_(
-        within(place),
-        public,
-        or_(col(PairRow.platform).in_(("file", *authorised)), col(PairRow.origin) == "imported"),
-        col(PairRow.direct).is_(False),
-        col(PairRow.state) == "approved",
-        col(PairRow.split) == split,
-        col(PairRow.superseded_by) == "",
-    )
 
 
 def usable_pairs(
@@ -158,14 +99,6 @@ def pairs_named(*, session: Session, beginning: str, limit: int = 2) -> Sequence
     """Ids of pairs that begin so."""
     starts = col(PairRow.id).startswith(beginning, autoescape=True)
     return session.scalars(select(col(PairRow.id)).where(starts).order_by(col(PairRow.id)).limit(limit)).all()
-
-
-def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
-    """A filter as conditions."""
-    fields = ("state", "split", "origin", "platform", "workspace", "channel", "author_id", "source")
-    values = {name: getattr(wanted, name) for name in fields}
-    found = [col(getattr(PairRow, name)) == value for name, value in values.items() if value is not None]
-    return [*found, within(wanted.within)] if wanted.within is not None else found
 
 
 def pair_lines(
@@ -253,64 +186,72 @@ def own_blind(*, session: Session, conversation_id: str, author_id: str, but: st
     )
 
 
-# The split ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class BlindHeldOut:
+    """Held-out conversations of a scope that have a blind reference, by whether one is approved or waits.
+
+    ``lately`` are those whose references came after a time and were not rejected; ``first`` is when the scope's first
+    pair of any kind came.
+    """
+
+    approved: int
+    waiting: int
+    lately: int
+    first: datetime | None
 
 
-def near_sharing(*, session: Session, keys: Sequence[str], but: str, most: int) -> Sequence[str]:
-    """Conversations that have one of the keys, ``most`` at the most, without one of them."""
-    found: dict[str, None] = {}
-    for at in range(0, len(keys), 500):
-        query = (
-            select(col(NearKeyRow.conversation_key))
-            .where(col(NearKeyRow.band).in_(keys[at : at + 500]), col(NearKeyRow.conversation_key) != but)
-            .distinct()
-            .limit(most)
-        )
-        found.update(dict.fromkeys(session.scalars(query)))
-        if len(found) >= most:
-            break
-    return list(found)[:most]
-
-
-def add_near_keys(*, session: Session, keys: Sequence[str], conversation_key: str) -> None:
-    """Keep what near-duplicates of a conversation are found by; what is there already stays."""
-    if keys:
-        statement = _insert(session, NearKeyRow).on_conflict_do_nothing()
-        session.execute(statement, [{"band": key, "conversation_key": conversation_key} for key in keys])
-
-
-def dialogues_of(*, session: Session, conversation_key: str) -> Sequence[str]:
-    """The dialogues of a conversation's pairs, but for those that resemble the other side."""
-    return session.scalars(
-        select(col(PairRow.dialogue))
-        .where(col(PairRow.conversation_key) == conversation_key, col(PairRow.split) != "bridge")
-        .distinct()
-    ).all()
-
-
-def get_split(*, session: Session, conversation_key: str) -> SplitRow | None:
-    """On which side a conversation is."""
-    return session.get(SplitRow, conversation_key)
-
-
-def blind_conversations(*, session: Session, home: str, origins: Collection[str], most: int) -> int:
-    """Conversations held out in a home scope that have a blind reference which nobody rejected, up to ``most``."""
-    found = (
-        select(col(SplitRow.conversation_key))
-        .join(PairRow, col(PairRow.conversation_key) == col(SplitRow.conversation_key))
-        .where(
-            col(SplitRow.scope) == home,
-            col(SplitRow.side) == "heldout",
-            col(PairRow.split) == "heldout",
-            col(PairRow.origin).in_(origins),
-            col(PairRow.seen_draft).is_(False),
-            col(PairRow.state) != "rejected",
-        )
-        .distinct()
-        .limit(most)
-        .subquery()
+def blind_held_out(
+    *, session: Session, place: Within, authorised: Collection[str], origins: Collection[str], since: datetime
+) -> BlindHeldOut:
+    """What a scope's gate has to go by."""
+    held = (
+        candidates(place, authorised=authorised),
+        col(PairRow.split) == "heldout",
+        col(PairRow.origin).in_(origins),
+        col(PairRow.seen_draft).is_(False),
     )
-    return session.scalar(select(func.count()).select_from(found)) or 0
+    key = col(PairRow.conversation_key)
+    approved = select(key).where(*held, col(PairRow.state) == "approved")
+    waiting = select(key).where(*held, col(PairRow.state) == "pending", key.not_in(approved))
+    lately = select(key).where(*held, col(PairRow.state) != "rejected", col(PairRow.created_at) >= since)
+    first = session.scalar(select(func.min(col(PairRow.created_at))).where(within(place)))
+    return BlindHeldOut(_distinct(session, approved), _distinct(session, waiting), _distinct(session, lately), first)
+
+
+def _distinct(session: Session, query: Select[Any]) -> int:
+    return session.scalar(select(func.count()).select_from(query.distinct().subquery())) or 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Exported:
+    """What the order of an export goes by."""
+
+    source: str
+    name: str
+    content_hash: str
+    id: str
+    private: bool
+
+
+def export_order(*, session: Session, wanted: PairFilter) -> list[Exported]:
+    """The pairs of a filter as an export orders them; one without a name is ordered by its id."""
+    names = ("source", "name", "content_hash", "id", "platform", "public")
+    rows = session.execute(select(*(col(getattr(PairRow, name)) for name in names)).where(*matching(wanted)))
+    return [
+        Exported(source, name or pair_id, digest, pair_id, platform != "file" and not public)
+        for source, name, digest, pair_id, platform, public in rows
+    ]
+
+
+def pair_texts(*, session: Session, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """What an export holds of pairs."""
+    names = (
+        "id", "name", "dialogue", "summary", "summaries", "origin", "source", "licence", "style", "focus",
+        "output_language",
+    )  # fmt: skip
+    columns: list[Any] = [col(getattr(PairRow, name)).label(name) for name in names]
+    query = select(*columns).where(col(PairRow.id).in_(ids))
+    return [dict(row) for row in session.execute(query).mappings()]
 
 
 # Authorisations -----------------------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from storage import pair_queries as queries
 from storage import queries as summaries
 from storage.errors import NotPermitted, PairRefused
 from storage.learning_tables import PairRow
-from storage.pair_queries import PairFilter, PairLine
+from storage.pair_filters import PairFilter
+from storage.pair_queries import PairLine
 
 if TYPE_CHECKING:
     from sqlmodel import Session

@@ -19,7 +19,7 @@ from engine.learning.authorisation import authorised
 from engine.learning.splits import home_scope
 from engine.scopes import DEFAULT, parse
 from storage import pair_queries as queries
-from storage.pair_queries import Within
+from storage.pair_filters import Within
 
 if TYPE_CHECKING:
     from sqlmodel import Session

@@ -20,7 +20,7 @@ from sqlmodel import Session
 from engine.learning import near
 from engine.learning.near import Known, Likeness, Side
 from engine.scopes import DEFAULT, Place, Scope
-from storage import pair_queries as queries
+from storage import split_queries as queries
 from storage.learning_tables import SplitRow
 
 Split = Literal["train", "heldout", "bridge"]

@@ -1,0 +1,86 @@
+"""Conditions on training pairs: which a scope is made of, which it may use, which a person asks for.
+
+They are put together here and judged in :mod:`engine.learning.selection`; nothing is asked of the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlmodel import col
+
+from storage.learning_tables import PairRow
+
+_CHAT = ("slack", "discord")
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The pairs of a scope: what came from files, from a workspace, or from one channel.
+
+    Attributes:
+        platform: empty for the scope ``default``.
+        workspaces: ``default`` also has the public pairs of all workspaces.
+    """
+
+    platform: str = ""
+    workspace: str = ""
+    channel: str = ""
+    workspaces: bool = False
+
+    @property
+    def public_only(self) -> bool:
+        """Whether it may use none but the public ones of its chat pairs."""
+        return not self.channel
+
+
+@dataclass(frozen=True, slots=True)
+class PairFilter:
+    """Which pairs; None is any."""
+
+    state: str | None = None
+    split: str | None = None
+    origin: str | None = None
+    platform: str | None = None
+    workspace: str | None = None
+    channel: str | None = None
+    author_id: str | None = None
+    source: str | None = None
+    within: Within | None = None
+
+
+def within(place: Within) -> ColumnElement[bool]:
+    """The pairs of a scope as a condition; private ones of a workspace are among them."""
+    if not place.platform:
+        chat = and_(col(PairRow.platform).in_(_CHAT), col(PairRow.public).is_(True))
+        return or_(col(PairRow.platform) == "file", chat if place.workspaces else false())
+    found = and_(col(PairRow.platform) == place.platform, col(PairRow.workspace) == place.workspace)
+    return and_(found, col(PairRow.channel) == place.channel) if place.channel else found
+
+
+def candidates(place: Within, *, authorised: Collection[str]) -> ColumnElement[bool]:
+    """What a scope may use of its pairs once they are approved: authorised, public where it has to be, not replaced."""
+    public = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True)) if place.public_only else true()
+    return and_(
+        within(place),
+        public,
+        or_(col(PairRow.platform).in_(("file", *authorised)), col(PairRow.origin) == "imported"),
+        col(PairRow.direct).is_(False),
+        col(PairRow.superseded_by) == "",
+    )
+
+
+def usable(place: Within, *, authorised: Collection[str], split: str) -> ColumnElement[bool]:
+    """What a scope uses of its pairs on one side of the split."""
+    decided = (col(PairRow.state) == "approved", col(PairRow.split) == split)
+    return and_(candidates(place, authorised=authorised), *decided)
+
+
+def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
+    """A filter as conditions."""
+    fields = ("state", "split", "origin", "platform", "workspace", "channel", "author_id", "source")
+    values = {name: getattr(wanted, name) for name in fields}
+    found = [col(getattr(PairRow, name)) == value for name, value in values.items() if value is not None]
+    return [*found, within(wanted.within)] if wanted.within is not None else found
