@@ -74,9 +74,9 @@ def pairs_of_run(*, session: Session, run_id: str) -> list[tuple[PairRow, str]]:
     return [(row, role) for row, role in session.execute(query)]
 
 
-def count_run_pairs(*, session: Session, run_id: str) -> int:
-    """How many pairs a run was made of, those that are gone since included."""
-    return session.scalars(select(func.count()).select_from(RunPairRow).where(col(RunPairRow.run_id) == run_id)).one()
+def run_pair_ids(*, session: Session, run_id: str) -> set[str]:
+    """Ids of the pairs that a run was made of, those that are gone since included."""
+    return set(session.scalars(select(col(RunPairRow.pair_id)).where(col(RunPairRow.run_id) == run_id)))
 
 
 def add_progress(*, session: Session, rows: Iterable[RunProgressRow]) -> None:
@@ -97,3 +97,14 @@ def adapters_in_use(*, session: Session) -> set[str]:
     """Ids of the adapters that serve or wait, whose runs' reports somebody may still want to read."""
     query = select(col(AdapterRow.id)).where(col(AdapterRow.state).in_(("active", "candidate")))
     return set(session.scalars(query))
+
+
+def newest_loss(*, session: Session, run_id: str) -> float | None:
+    """The loss of the newest step of a run."""
+    query = (
+        select(col(RunProgressRow.loss))
+        .where(col(RunProgressRow.run_id) == run_id, col(RunProgressRow.kind) == "train")
+        .order_by(col(RunProgressRow.step).desc())
+        .limit(1)
+    )
+    return session.scalars(query).first()

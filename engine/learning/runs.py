@@ -14,7 +14,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,13 +46,17 @@ MODEL = ("engine_model", "engine_revision", "engine_quantization", "engine_max_c
 _LEAST_FOR_VALIDATION = 10
 #: A run whose process was never seen is given up after this long.
 _UNSEEN = timedelta(minutes=10)
-_WHY = {
-    "pending": "{} wait for approval: `redraft pairs list` and `redraft pairs approve`",
-    "rejected": "{} are rejected",
-    "heldout": "{} are held out for the gate",
-    "bridge": "{} resemble both sides of the split",
-    "superseded": "{} were corrected again",
-    "unauthorised": "{} come from a platform whose training nobody authorised: `redraft training authorize`",
+#: States in which a run can be done, from its last checkpoint where it has one.
+RESUMABLE = ("queued", "running", "stopped", "failed")
+#: What a model cannot be trained on, as :mod:`engine.training.examples` counts it, and how a sentence says it.
+_MODEL_REASONS = {
+    "model_too_long": "longer than the model reads",
+    "model_no_summary": "without a summary",
+    "model_summary_too_long": "with a summary longer than the model writes",
+    "model_style": "in a style that the model cannot be asked for",
+    "model_language": "in a language that the model cannot be asked for",
+    "model_no_dialogue": "without a readable dialogue",
+    "model_focus": "with a topic that no message is about",
 }
 
 
@@ -217,22 +221,26 @@ def _refuse_known(session: Session, data_hash: str, settings_hash: str) -> None:
 
 
 def _nothing_to_train(scope: str, chosen: Selection) -> TrainingRefused:
-    """The sentence for a training set of no pair: what lacks."""
+    """The sentence for a training set of no pair: what lacks, and what to do about the first of it."""
     why = left_out_sentence(chosen.left_out)
-    return TrainingRefused(
-        f"There is no pair to train {scope} on" + (f": {why}." if why else "."),
-        "" if why else "Import some with `redraft pairs import`, or correct summaries.",
-    )
+    message = f"There is no pair to train {scope} on" + (f": {why}." if why else ".")
+    if chosen.left_out.get("unauthorised"):
+        return TrainingRefused(
+            message, "Authorise it with `redraft training authorize`, if the platform's terms allow."
+        )
+    if chosen.left_out.get("pending"):
+        return TrainingRefused(message, "Look at them with `redraft pairs list`, and approve some.")
+    return TrainingRefused(message, "Import some with `redraft pairs import`, or correct summaries.")
 
 
 def left_out_sentence(left_out: Mapping[str, Any]) -> str:
     """How many pairs are not used and why, as the end of a sentence; empty where all are."""
-    parts = [
-        _WHY.get(reason, "{} " + reason.replace("_", " ")).format(f"{count:,}")
-        for reason, count in left_out.items()
-        if count
-    ]
-    return "; ".join(parts)
+    from engine.learning.selection import REASONS
+
+    known = {**REASONS, **_MODEL_REASONS}
+    return ", ".join(
+        f"{count:,} {known.get(reason, reason.replace('_', ' '))}" for reason, count in left_out.items() if count
+    )
 
 
 # Processes ----------------------------------------------------------------------------------------------------------
@@ -272,17 +280,22 @@ def alive(home: Home, run_id: str) -> bool:
     return held(run_lock(home, run_id))
 
 
-def recover(database: Database, home: Home, *, now: datetime | None = None) -> list[RunRow]:
+def recover(
+    database: Database, home: Home, *, now: datetime | None = None, ended: Collection[str] = ()
+) -> list[RunRow]:
     """Find runs that say they are under way and whose process is dead; they become resumable. Harmless when repeated.
 
     Runs of other machines that share the database have no directory here and are left alone.
+
+    Args:
+        ended: runs whose process is known to have ended, though they may never have said a word.
 
     Raises:
         StorageError: the database cannot be used.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     with database.read() as session:
-        suspects = [row.id for row in queries.open_runs(session=session) if _dead(home, row, moment)]
+        suspects = [row.id for row in queries.open_runs(session=session) if _dead(home, row, moment, ended)]
     if not suspects:
         return []
     found = []
@@ -290,18 +303,18 @@ def recover(database: Database, home: Home, *, now: datetime | None = None) -> l
         for run_id in suspects:
             row = session.get(RunRow, run_id, with_for_update=True)
             # Looked at again inside the transaction: it may have ended by itself meanwhile.
-            if row is None or row.state not in queries.OPEN or not _dead(home, row, moment):
+            if row is None or row.state not in queries.OPEN or not _dead(home, row, moment, ended):
                 continue
             end_run(ledger, row, "stopped", "Its process died; it can be resumed from its last checkpoint.", moment)
             found.append(row)
     return found
 
 
-def _dead(home: Home, row: RunRow, now: datetime) -> bool:
+def _dead(home: Home, row: RunRow, now: datetime, ended: Collection[str]) -> bool:
     if not run_lock(home, row.id).parent.is_dir() or alive(home, row.id):
         return False
     # Between the row and its process's first word there is a moment, and a run may wait for somebody to spawn it.
-    return row.pid != 0 or (row.state == "running" or now - row.created_at > _UNSEEN)
+    return row.id in ended or row.pid != 0 or (row.state == "running" or now - row.created_at > _UNSEEN)
 
 
 def end_run(
@@ -334,6 +347,20 @@ def find_run(session: Session, name: str) -> RunRow:
     if found:
         raise InputError(f"Several runs begin with {name[:40]}.", "Write more of the id; `redraft runs list` has them.")
     raise InputError(f"There is no run {name[:40]!r}.", "`redraft runs list` has them all.")
+
+
+def check_resumable(home: Home, row: RunRow) -> None:
+    """Refuse to go on with a run that has come to its end, is being done, or is another machine's.
+
+    Raises:
+        TrainingRefused: with the reason.
+    """
+    if row.state not in RESUMABLE:
+        raise TrainingRefused(f"The run {row.id} has come to its end ({row.state}).", "Begin another: `redraft train`.")
+    if not run_lock(home, row.id).parent.is_dir():
+        raise TrainingRefused(f"The run {row.id} has no directory here any more.", "Begin another: `redraft train`.")
+    if alive(home, row.id):
+        raise TrainingRefused(f"The run {row.id} is being done by process {row.pid}.", "Wait for it to end.")
 
 
 def prune(database: Database, home: Home, *, keep: int) -> int:

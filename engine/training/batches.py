@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 #: Lengths are blurred by up to this share before they are sorted, so that batches differ from pass to pass.
 _BLUR = 0.1
-#: Most tokens, padding included, of one forward pass; one example alone may have more.
-FORWARD_TOKENS = 8192
+#: Most tokens, padding included, of one forward pass, by device; one example alone may have more. On a CPU more are no
+#: faster, and what is kept for the backward pass grows with them.
+FORWARD_TOKENS = {"cpu": 2048, "cuda": 8192}
 #: What a label is where there is nothing to learn.
 IGNORED = -100
 
@@ -40,14 +41,15 @@ def grouped(examples: Sequence[Example], size: int, *, seed: int, epoch: int) ->
     return first + rest
 
 
-def passes(step: Sequence[int], examples: Sequence[Example], *, least: int = 1) -> list[list[int]]:
+def passes(step: Sequence[int], examples: Sequence[Example], *, device: str, least: int = 1) -> list[list[int]]:
     """A step cut into forward passes, ``least`` at least and each of at most ``FORWARD_TOKENS``."""
+    room = FORWARD_TOKENS[device]
     order = sorted(step, key=lambda at: (-examples[at].size, at))
     most = math.ceil(len(order) / least)
     parts: list[list[int]] = []
     widest = 0
     for at in order:
-        if not parts or len(parts[-1]) == most or (len(parts[-1]) + 1) * widest > FORWARD_TOKENS:
+        if not parts or len(parts[-1]) == most or (len(parts[-1]) + 1) * widest > room:
             parts.append([])
             widest = examples[at].size
         parts[-1].append(at)

@@ -126,7 +126,7 @@ def _plan(base: Base, engine: EngineSettings, hyper: Hyper, examples: Sequence[E
     from engine.training.memory import Shape, plan_memory
 
     longest = sorted(range(len(examples)), key=lambda at: -examples[at].size)[: hyper.batch]
-    (part, *_) = passes(longest, examples, least=hyper.accumulation)
+    (part, *_) = passes(longest, examples, device=base.machine.device, least=hyper.accumulation)
     tokens = len(part) * max(examples[at].size for at in part)
     answers = len(part) * max(len(examples[at].target) for at in part)
     machine = base.machine

@@ -1,9 +1,9 @@
 """What a fine-tune would take of memory, reckoned before it is begun, and how to make it fit; to the safe side.
 
-Knows shapes only: of the base's stored weights, of the longest examples. The figures for activations follow
-Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", section 4 (34 bytes a token,
-layer and unit of width in 16 bits, attention's square term left out because it is never kept), and half as much again
-for LoRA's own inputs.
+Knows shapes only: of the base's stored weights, of the longest examples. What is kept of a token for the backward pass
+grows with layers and width (Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models",
+section 4: 34 bytes a unit in 16 bits without attention's square term, which is never kept here); LoRA keeps the inputs
+of every linear layer besides, and on a CPU autocast's copies come on top: measured, see docs/log.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from engine.model.checkpoint import Checkpoint, Representation
 from engine.model.resolve import gigabytes
 from engine.training.job import Hyper, TrainingFailed
 
-_ACTIVATION = 34 / 2 * 1.5
+#: Bytes a token, layer and unit of width; twice in fp32 on a GPU.
+_ACTIVATION = {"cpu": 240, "cuda": 100}
 #: With checkpointing, only each layer's input is kept, and one layer at a time is worked out again.
 _KEPT_UNITS = 1.0
 #: A matrix of LoRA: itself, its gradient, and two moments of AdamW, in fp32; its best copy on top.
@@ -83,7 +84,7 @@ def plan_memory(
         ways = [("nf4-expanded", False), *ways]
     needed = 0
     for representation, checkpointing in ways:
-        needed = _needed(checkpoint, config, hyper, shape, representation, checkpointing)
+        needed = _needed(checkpoint, config, hyper, shape, representation, checkpointing, gpu=gpu)
         if needed <= free * (_SHARE if representation == "nf4-expanded" else 1.0):
             return MemoryPlan(representation, checkpointing, needed)
     where = "GPU" if gpu else "main"
@@ -95,7 +96,14 @@ def plan_memory(
 
 
 def _needed(
-    checkpoint: Checkpoint, config: Any, hyper: Hyper, shape: Shape, representation: Representation, checkpointing: bool
+    checkpoint: Checkpoint,
+    config: Any,
+    hyper: Hyper,
+    shape: Shape,
+    representation: Representation,
+    checkpointing: bool,
+    *,
+    gpu: bool,
 ) -> int:
     base = checkpoint.bytes_held(representation, shape.item)
     linear = [tensor for tensor in checkpoint.tensors if checkpoint.quantised(tensor)]
@@ -103,7 +111,7 @@ def _needed(
     text = config.get_text_config(decoder=True) if not config.is_encoder_decoder else config
     width = int(getattr(text, "hidden_size", None) or getattr(text, "d_model", 0) or 1024)
     layers = _layers(text)
-    one = shape.tokens * width * shape.item * _ACTIVATION
+    one = shape.tokens * width * _ACTIVATION["cuda" if gpu else "cpu"] * (2 if gpu and shape.item > 2 else 1)
     kept = one + shape.tokens * width * layers * 4 * _KEPT_UNITS if checkpointing else one * layers
     logits = shape.answers * int(getattr(text, "vocab_size", 32_000)) * _LOGIT_BYTES
     largest = max((tensor.count for tensor in checkpoint.tensors), default=0) * 4
