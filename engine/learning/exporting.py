@@ -8,15 +8,21 @@ slow reader of the output keeps nobody from writing.
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, cast
 
 from engine.learning.ledger import pseudonym, recorded
 from engine.learning.pair_rows import COLUMNS, row_of
 from storage import pair_queries as queries
+from storage.errors import StorageError
 from storage.pair_filters import PairFilter
 
 if TYPE_CHECKING:
@@ -91,3 +97,41 @@ def _csv(rows: Iterator[dict[str, Any]], out: TextIO) -> int:
         writer.writerow({**row, "summaries": json.dumps(row["summaries"], ensure_ascii=False)})
         count += 1
     return count
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A new file for an export, gzipped where its name ends so, there once the block has ended well.
+
+    Only its owner may read it.
+
+    Raises:
+        StorageError: there is a file of that name, or it cannot be written.
+    """
+    if path.exists():
+        raise StorageError(f"There is a file {path} already.", "Name another one, or remove it.")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            # Neither name nor time in it: the same pairs make the same bytes.
+            packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else None
+            text = io.TextIOWrapper(cast("BinaryIO", packed or file), encoding="utf-8", newline="")
+            try:
+                yield text
+                text.flush()
+            finally:
+                text.detach()
+                if packed is not None:
+                    packed.close()
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"The file {path} cannot be written ({error.strerror or type(error).__name__}).",
+            "Name another place, or free some space.",
+        ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
