@@ -14,7 +14,23 @@ import sys
 
 import typer
 
-from admin.commands import adapters, bot, demo, doctor, engine, evaluate, init, ledger, storage, summarize, up
+from admin.commands import (
+    adapters,
+    bot,
+    demo,
+    doctor,
+    engine,
+    evaluate,
+    forget,
+    init,
+    ledger,
+    pairs,
+    storage,
+    summarize,
+    train,
+    training,
+    up,
+)
 from admin.report import report_error, report_unexpected
 from storage.errors import RedraftError
 
@@ -45,7 +61,23 @@ def build_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for command in (summarize, demo, up, engine, bot, init, doctor, storage, ledger, adapters, evaluate):
+    for command in (
+        summarize,
+        demo,
+        up,
+        engine,
+        bot,
+        init,
+        doctor,
+        storage,
+        ledger,
+        adapters,
+        train,
+        evaluate,
+        forget,
+        pairs,
+        training,
+    ):
         command.register(app)
     return app
 

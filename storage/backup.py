@@ -3,6 +3,7 @@
     DIR/manifest.json   format, time, version, schema revision, rows, and the SHA-256 of every other file
     DIR/redraft.db      the database, as SQLite whatever it came from
     DIR/adapters/<id>/  the adapters
+    DIR/ledger.heads    heads of the ledger, none of them newer than the database
     DIR/settings.json   the settings in force, secrets left out
 
 An SQLite database is copied online by SQLite itself; a PostgreSQL one is read in a single repeatable-read transaction
@@ -44,6 +45,7 @@ FORMAT = 1
 DATABASE = "redraft.db"
 MANIFEST = "manifest.json"
 MODELS = "models.json"
+HEADS = "ledger.heads"
 _CHUNK = 1000
 
 
@@ -90,11 +92,12 @@ def backup(
     database = Database.open(settings)
     try:
         with told(f"the backup {directory}"), _scratch(directory) as scratch:
+            # First: a head that is kept meanwhile is of a line which the copy may not have.
+            _copy_private(database.home.ledger_heads, scratch / HEADS)
             _write_database(database, settings, scratch / DATABASE)
             adapters = _copy_adapters(database.home, scratch / "adapters")
             _write_json(scratch / "settings.json", dict(shown_settings))
-            if database.home.models.exists():
-                shutil.copyfile(database.home.models, scratch / MODELS)
+            _copy_private(database.home.models, scratch / MODELS)
             manifest = _describe(scratch, database.kind, adapters, now)
             _write_json(scratch / MANIFEST, asdict(manifest))
             for parent, _names, files in os.walk(scratch):
@@ -210,6 +213,13 @@ def _stand_alone(path: Path) -> None:
     """Take the copy of a database with a write-ahead log out of that mode, so that it is one file."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    """Copy a file where there is one."""
+    if source.exists():
+        make_private(target)
+        shutil.copyfile(source, target)
 
 
 def _copy_adapters(home: Home, target: Path) -> list[str]:

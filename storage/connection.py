@@ -67,9 +67,13 @@ def make_engine(settings: StorageSettings, home: Home, *, for_migration: bool = 
     return _make_sqlite(home.database, settings.database_wait_seconds, for_migration)
 
 
-def engine_of_file(path: Path) -> Engine:
-    """An engine for migrating and reading one SQLite file that nobody else has open."""
-    return _make_sqlite(path, 5.0, for_migration=True)
+def engine_of_file(path: Path, *, enforced: bool = False) -> Engine:
+    """An engine for migrating and reading one SQLite file that nobody else has open.
+
+    Args:
+        enforced: with foreign keys, so that what is under a deleted row goes with it.
+    """
+    return _make_sqlite(path, 5.0, for_migration=True, enforced=enforced)
 
 
 def make_private(path: Path) -> None:
@@ -79,7 +83,8 @@ def make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
-def _make_sqlite(path: Path, wait_s: float, for_migration: bool) -> Engine:
+def _make_sqlite(path: Path, wait_s: float, for_migration: bool, *, enforced: bool | None = None) -> Engine:
+    foreign_keys = not for_migration if enforced is None else enforced
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": wait_s, "check_same_thread": False},
@@ -90,7 +95,7 @@ def _make_sqlite(path: Path, wait_s: float, for_migration: bool) -> Engine:
     def set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         assert isinstance(connection, sqlite3.Connection)
         connection.isolation_level = None
-        connection.execute(f"PRAGMA foreign_keys = {'OFF' if for_migration else 'ON'}")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         connection.execute("PRAGMA synchronous = FULL")
         # What is deleted is overwritten with zeros: erasure and retention mean the bytes too.
         connection.execute("PRAGMA secure_delete = ON")

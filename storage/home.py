@@ -102,6 +102,11 @@ class Home:
         return self.root / "copies"
 
     @property
+    def ledger_heads(self) -> Path:
+        """Heads of the ledger's chain, kept outside the database."""
+        return self.root / "ledger.heads"
+
+    @property
     def engine_token(self) -> Path:
         """The token that a running engine asks of its clients."""
         return self.root / "engine.token"

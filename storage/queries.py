@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlmodel import Session, SQLModel, col
 
+from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunRow
 from storage.tables import (
     ConversationRow,
     FeedbackRow,
@@ -138,7 +139,7 @@ def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> i
 
 def counts(*, session: Session) -> dict[str, int]:
     """Rows in each table that people count, by table name."""
-    tables = (ConversationRow, MessageRow, SummaryRow, FeedbackRow)
+    tables = (ConversationRow, MessageRow, SummaryRow, FeedbackRow, CorrectionRow, PairRow, RunRow, AdapterRow)
     return {str(table.__tablename__): session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
 
 

@@ -1,8 +1,9 @@
 """Reading a backup: everything verified first, then put in place, all or nothing.
 
 The database of the set is copied, checked, brought to this program's schema and only then written over the present
-one, in a single transaction of that one, so that a process that has it open sees the old state or the new. It knows
-nothing of how a set is written but its format (:mod:`storage.backup`).
+one, in a single transaction of that one, so that a process that has it open sees the old state or the new. Whoever
+calls it may have the copy changed before that (a :class:`Steward`): what the backup is too old to know is then never
+seen in force. It knows nothing of how a set is written but its format (:mod:`storage.backup`).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, func, select, text
-from sqlmodel import Session
+from sqlmodel import Session, col
 
 from storage.backup import DATABASE, FORMAT, MANIFEST, MODELS, FileEntry, Manifest, copy_rows, digest, write_file
 from storage.connection import choose_journal, engine_of_file, for_reading, make_engine, where
@@ -26,6 +27,7 @@ from storage.database import Database
 from storage.errors import SchemaError, StorageError
 from storage.failures import DamagedDatabase, told
 from storage.home import Home
+from storage.learning_tables import ErasureRow
 from storage.migrate import copy_database, copy_file, migrate_file, new_copy, schema_lock, stamped, upgrade
 from storage.schema import revisions, state_of
 from storage.settings import StorageSettings
@@ -40,8 +42,26 @@ class Restored:
     replaced: Path | None
 
 
-def restore(settings: StorageSettings, directory: Path, *, force: bool = False) -> Restored:
-    """Bring up the data directory and the database from a backup.
+class Steward(Protocol):
+    """What makes a copy of a backup fit to take the place of the present database, and stands by while it does."""
+
+    def __call__(
+        self, staged: Path, manifest: Manifest, on_record: Sequence[ErasureRow]
+    ) -> AbstractContextManager[None]:
+        """A block in which the database is replaced; nobody else writes to an SQLite one meanwhile.
+
+        Args:
+            staged: the directory with the copy of the set, its database at this program's schema and not in use.
+            manifest: of the set.
+            on_record: the erasures that the present database knows; none where it cannot be read.
+        """
+        ...
+
+
+def restore(
+    settings: StorageSettings, directory: Path, *, force: bool = False, steward: Steward | None = None
+) -> Restored:
+    """Bring up the data directory and the database from a backup, as it is or as ``steward`` leaves it.
 
     Args:
         force: replace a database that holds something; it is kept in the data directory's ``copies/``.
@@ -63,13 +83,17 @@ def restore(settings: StorageSettings, directory: Path, *, force: bool = False) 
         staged = Path(temp)
         _stage(directory, manifest, staged)
         migrate_file(staged / DATABASE)
-        with _placed_adapters(staged, home, manifest), _alone(settings):
+        with _placed_adapters(staged, home, manifest), _alone(settings), ExitStack() as attended:
             if not force and not _is_empty(settings, home):
                 raise _holds_something(settings)
+            on_record = _erasures(settings, home) if steward else []
+            if steward is not None:
+                attended.enter_context(steward(staged, manifest, on_record))
             if settings.postgresql_url is None:
                 replaced = _replace_sqlite(settings, home, staged / DATABASE)
             else:
-                replaced = _replace_postgresql(settings, staged / DATABASE, force=force)
+                known = {row.id for row in on_record} if steward else None
+                replaced = _replace_postgresql(settings, staged / DATABASE, force=force, erasures=known)
             # Last, and only where this machine has not taken its own: the models its adapters belong to.
             if (staged / MODELS).exists() and not home.models.exists():
                 (staged / MODELS).rename(home.models)
@@ -184,6 +208,22 @@ def _has_rows(connection: Connection) -> bool:
     return any(connection.scalar(select(func.count()).select_from(table)) for table in tables)
 
 
+def _erasures(settings: StorageSettings, home: Home) -> list[ErasureRow]:
+    """The erasures that the present database knows; none where it is of another schema or cannot be read."""
+    if settings.postgresql_url is None and not home.database.exists():
+        return []
+    engine = make_engine(settings, home)
+    try:
+        with told(where(settings)), Session(for_reading(engine), expire_on_commit=False) as session:
+            if state_of(session.connection()) != "current":
+                return []
+            return list(session.scalars(select(ErasureRow)))
+    except DamagedDatabase:
+        return []
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def _placed_adapters(staged: Path, home: Home, manifest: Manifest) -> Iterator[None]:
     """Put the adapters in place for the rest of the restore; they go again if it fails.
@@ -256,8 +296,14 @@ def _moved_aside(home: Home) -> Iterator[Path]:
         raise
 
 
-def _replace_postgresql(settings: StorageSettings, source: Path, *, force: bool) -> Path | None:
-    """Keep what is there and replace it in one transaction: nobody's row falls between the copy and the deletion."""
+def _replace_postgresql(
+    settings: StorageSettings, source: Path, *, force: bool, erasures: set[str] | None
+) -> Path | None:
+    """Keep what is there and replace it in one transaction: nobody's row falls between the copy and the deletion.
+
+    Args:
+        erasures: those that were seen to; None where nobody asked.
+    """
     upgrade(settings)
     database = Database.open(settings)
     engine = engine_of_file(source)
@@ -265,6 +311,8 @@ def _replace_postgresql(settings: StorageSettings, source: Path, *, force: bool)
         with Session(engine) as rows, database.write() as session:
             tables = Base.metadata.sorted_tables
             session.execute(text(f"LOCK TABLE {', '.join(table.name for table in tables)} IN ACCESS EXCLUSIVE MODE"))
+            if erasures is not None and set(session.scalars(select(col(ErasureRow.id)))) - erasures:
+                raise StorageError("Somebody was erased from another machine meanwhile.", "Restore once more.")
             kept = None
             if _has_rows(session.connection()):
                 if not force:

@@ -102,10 +102,12 @@ def run_backup(directory: Path, *, json_: bool) -> None:
 
 def run_restore(directory: Path, *, force: bool, json_: bool) -> None:
     """Restore and say what came back."""
-    from storage.restore import restore
+    from admin.person import person
+    from engine.learning.restoring import restore
+    from engine.learning.settings import LearningSettings
     from storage.settings import StorageSettings
 
-    done = restore(StorageSettings.load(), directory, force=force)
+    done = restore(StorageSettings.load(), directory, learning=LearningSettings.load(), by=person(), force=force)
     if json_:
         from admin.report import print_json
 
@@ -115,12 +117,17 @@ def run_restore(directory: Path, *, force: bool, json_: bool) -> None:
                 "rows": done.manifest.rows,
                 "adapters": done.manifest.adapters,
                 "replaced": str(done.replaced) if done.replaced else None,
+                "erasures_repeated": done.erasures,
             }
         )
         return
     typer.echo(f"Restored the backup of {done.manifest.created_at}: {_contents(done.manifest)}.")
     if done.replaced:
         typer.echo(f"The database that it replaced is kept in {done.replaced}.")
+    if done.erasures:
+        typer.echo(f"Erasures made since that backup, and done on it again: {done.erasures:,}.")
+    if not done.tidied:
+        typer.echo("Files of what was erased could not all be removed; the daily job tries again.")
     typer.echo(f"The settings it was made under are in {directory / 'settings.json'}; secrets are not.")
 
 

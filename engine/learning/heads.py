@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from storage.files import append_line
 from storage.home import Home
@@ -56,11 +55,6 @@ class Heads:
     unreadable: tuple[int, ...] = ()
 
 
-def heads_file(home: Home) -> Path:
-    """Where the heads are kept."""
-    return home.root / "ledger.heads"
-
-
 @contextmanager
 def held(home: Home) -> Iterator[None]:
     """Keep other processes from adding to the file; not to be nested.
@@ -69,7 +63,7 @@ def held(home: Home) -> Iterator[None]:
         TimeoutError: another process kept it for too long.
         OSError: the file cannot be opened.
     """
-    handle = os.open(heads_file(home), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(home.ledger_heads, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + _WAIT_S
         while True:
@@ -91,7 +85,7 @@ def add(home: Home, head: Head) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    append_line(heads_file(home), str(head))
+    append_line(home.ledger_heads, str(head))
 
 
 def read(home: Home) -> Heads:
@@ -101,7 +95,7 @@ def read(home: Home) -> Heads:
         OSError: it cannot be read.
     """
     try:
-        text = heads_file(home).read_bytes().decode("ascii", "replace")
+        text = home.ledger_heads.read_bytes().decode("ascii", "replace")
     except FileNotFoundError:
         return Heads()
     return parse(text)
@@ -114,7 +108,7 @@ def last(home: Home) -> Head | None:
         OSError: it cannot be read.
     """
     try:
-        with heads_file(home).open("rb") as file:
+        with home.ledger_heads.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             found = parse(file.read().decode("ascii", "replace")).lines
     except FileNotFoundError:

@@ -153,7 +153,7 @@ def verify(database: Database) -> Verification:
                 chain.walk(queries.as_stored(session=session))
     except OSError as error:
         raise StorageError(
-            f"{heads.heads_file(database.home)} cannot be read.", "Correct its owner or permissions."
+            f"{database.home.ledger_heads} cannot be read.", "Correct its owner or permissions."
         ) from error
     return _judged(chain, kept)
 
