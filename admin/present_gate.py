@@ -13,6 +13,7 @@ from engine.scoring.measuring import COLUMNS
 
 if TYPE_CHECKING:
     import rich.table
+    import rich.text
 
     from engine.scoring.bootstrap import Interval
 
@@ -21,7 +22,6 @@ _SYSTEMS = (
     ("active", "active"),
     ("base", "base"),
     ("trivial", "first 3 turns"),
-    ("people", "people"),
 )
 _COLOURS = {"better": "bold green", "worse": "bold red", "inconclusive": "bold yellow"}
 
@@ -32,6 +32,8 @@ def print_gate(report: GateReport) -> None:
     for table, title in ((report.blind, "Blind references"), (report.edited, "Edited references (decide nothing)")):
         if table.conversations:
             out.print(_table(table, report.against, title))
+            if people := _people(table):
+                out.print(people, style="dim")
             out.print()
     out.print(f"Verdict: {report.verdict}", style=_COLOURS[report.verdict])
     for reason in report.reasons:
@@ -47,27 +49,45 @@ def print_gate(report: GateReport) -> None:
 
 
 def _table(table: Table, against: str, title: str) -> rich.table.Table:
+    from rich import box
     from rich.table import Table as RichTable
 
     count = f"{table.conversations:,} conversations, {table.references:,} references"
-    shown = RichTable(title=f"{title}: {count}; mean and 95% interval", title_justify="left", pad_edge=False)
+    shown = RichTable(
+        title=f"{title}: {count}; mean and 95% interval",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     shown.add_column("")
     systems = [(key, label) for key, label in _SYSTEMS if key in table.systems]
     for _, label in systems:
-        shown.add_column(label, justify="right")
-    shown.add_column(f"candidate − {against}", justify="right")
+        shown.add_column(label, justify="right", overflow="fold")
+    shown.add_column(f"candidate − {against}", justify="right", overflow="fold")
     for name in COLUMNS:
         shown.add_row(
             LABELS[name],
-            *(_cell(table.systems[key].get(name)) for key, _ in systems),
-            _cell(table.differences.get(name), signed=True),
+            *(_cell(table.systems[key].get(name), name) for key, _ in systems),
+            _cell(table.differences.get(name), name, sign="+"),
         )
     return shown
 
 
-def _cell(found: Interval | None, *, signed: bool = False) -> str:
-    """The mean and its interval; a narrow terminal breaks the line between the two."""
-    if found is None:
+def _people(table: Table) -> str:
+    """What the references themselves are like, in a sentence."""
+    people = table.systems.get("people", {})
+    novelty, unsupported = people.get("novelty"), people.get("unsupported")
+    if novelty is None or unsupported is None:
         return ""
-    sign = "+" if signed else ""
-    return f"{found.mean:{sign}.1f} [{found.low:{sign}.1f},\N{NO-BREAK SPACE}{found.high:{sign}.1f}]"
+    return f"People's own references: novelty {novelty.mean:.1f} %, unsupported {unsupported.mean:.1f} %."
+
+
+def _cell(found: Interval | None, name: str, *, sign: str = "") -> rich.text.Text:
+    """The mean and its interval; a narrow terminal breaks the line between the two."""
+    from rich.text import Text
+
+    if found is None:
+        return Text()
+    form = f"{sign}.{2 if name == 'length_ratio' else 1}f"
+    return Text.assemble(f"{found.mean:{form}} ", (f"{found.low:{form}}…{found.high:{form}}", "dim"))

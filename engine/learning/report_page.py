@@ -172,10 +172,10 @@ def _table(table: Table, against: str) -> str:
     head = "".join(f"<th>{label}</th>" for _, label in systems)
     rows = []
     for name in COLUMNS:
-        cells = "".join(f"<td>{_cell(table.systems[key].get(name))}</td>" for key, _ in systems)
+        cells = "".join(f"<td>{_cell(table.systems[key].get(name), name)}</td>" for key, _ in systems)
         rows.append(
             f"<tr><th scope=row>{escape(LABELS[name])}</th>{cells}"
-            f"<td>{_cell(table.differences.get(name), signed=True)}</td></tr>"
+            f"<td>{_cell(table.differences.get(name), name, sign='+')}</td></tr>"
         )
     return (
         f'<div class="wide"><table><thead><tr><th></th>{head}<th>candidate − {escape(against)}</th></tr></thead>'
@@ -183,11 +183,11 @@ def _table(table: Table, against: str) -> str:
     )
 
 
-def _cell(found: Interval | None, *, signed: bool = False) -> str:
+def _cell(found: Interval | None, name: str, *, sign: str = "") -> str:
     if found is None:
         return ""
-    sign = "+" if signed else ""
-    return f"{found.mean:{sign}.1f} <small>[{found.low:{sign}.1f}, {found.high:{sign}.1f}]</small>"
+    form = f"{sign}.{2 if name == 'length_ratio' else 1}f"
+    return f"{found.mean:{form}} <small>[{found.low:{form}}, {found.high:{form}}]</small>"
 
 
 def _examples(page: Page) -> list[str]:

@@ -52,10 +52,10 @@ LABELS: Mapping[str, str] = {
     "content_f1": "content F1",
     "novelty": "novelty %",
     "length_ratio": "length ratio",
-    "unsupported": "unsupported facts %",
+    "unsupported": "unsupported %",
     "empty": "empty %",
     "looping": "looping %",
-    OWN_CONTENT: "content F1 over others'",
+    OWN_CONTENT: "own content F1",
 }
 _DECIDING = ("rougeL", "content_f1")
 _FORMAT = 1
@@ -223,7 +223,8 @@ def _verdict(
     against = _in_the_way(table, beside, name)
     if better and not against:
         reasons = [
-            f"{LABELS[metric]} is clearly above {name}: {_told(table.differences[metric])}." for metric in better
+            f"{_capital(LABELS[metric])} is clearly above {name}: {_told(table.differences[metric])}."
+            for metric in better
         ]
         reasons += [
             f"{_capital(LABELS[metric])} is not worse: {_told(table.differences[metric])}."
