@@ -186,6 +186,6 @@ def _out_of_reach(found: Preview, learning: LearningSettings, *, postgresql: boo
     said.append("Reasons that administrators typed, in the ledger; and files that pairs were exported to.")
     if postgresql:
         said.append(
-            "PostgreSQL's own write-ahead log, backups and replicas; and logs of other machines that share the database."
+            "PostgreSQL's own log, backups and replicas; and logs of other machines that share the database."
         )
     return said

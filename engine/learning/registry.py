@@ -21,6 +21,7 @@ from engine import scopes
 from engine.learning.alerts import clear_alert, raise_alert
 from engine.learning.ledger import Ledger, recorded
 from engine.learning.pointers import BASE, label_of, moved, take_out
+from engine.learning.tainted import has_lost_pairs
 from engine.protocols import ServingTable
 from storage import adapter_queries as queries
 from storage.database import Database
@@ -68,6 +69,8 @@ def record_candidate(
 ) -> AdapterRow:
     """Record an adapter whose files are in place; one that is recorded already is left as it is.
 
+    Words that it was trained on may have been erased while its process was dead: then it is tainted, and overdue.
+
     Args:
         session: the writing transaction of ``ledger``.
         manifest: as it lies in the adapter's directory.
@@ -92,6 +95,8 @@ def record_candidate(
         train_pairs=about.train_pairs,
         size_bytes=size_bytes,
     )
+    if has_lost_pairs(session, about.run_id):
+        row.tainted_at = row.retire_by = moment
     session.add(row)
     run = session.get(RunRow, about.run_id)
     if run is not None and not run.adapter_id:
