@@ -17,14 +17,18 @@ from storage.errors import (
     RedraftError,
     SchemaError,
     SettingsError,
+    StorageError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from admin.supervisor import Supervised
+    from engine.learning.bases import BaseInService
+    from engine.settings import EngineSettings
     from storage.database import Database
     from storage.home import Home
+    from storage.settings import StorageSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -63,22 +67,19 @@ def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
     import signal
 
     from engine.address import Address
-    from engine.learning.bases import BaseInService, BaseWatch, base_in_service
-    from engine.learning.registry import RegistrySource
+    from engine.learning.bases import BaseWatch
+    from engine.learning.serving_source import DatabaseSource
     from engine.local import load_model
     from engine.requests import ModelInfo
     from engine.server import serve
     from engine.settings import EngineSettings
-    from storage.database import Database
     from storage.home import Home
     from storage.settings import StorageSettings
 
     settings, storage = EngineSettings.load(**given), StorageSettings.load()
     home = Home.create(storage)
     log_to(home, "engine")
-    database = Database.open(storage)
-    _recover(database, home)
-    base = base_in_service(database, settings)
+    base = _base(settings, storage)
     if base.detail:
         _say(base.detail)
     moved: list[BaseInService] = []
@@ -97,14 +98,15 @@ def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
         moved.append(other)
         os.kill(os.getpid(), signal.SIGTERM)  # drains, as for anybody who ends it
 
-    watch = BaseWatch(database, settings, base, on_change)
+    source = DatabaseSource(storage, home)
+    watch = BaseWatch(lambda: _database(storage), settings, base, on_change)
     watch.start()
     try:
         ended = serve(
             base.settings,
             home,
             lambda: load_model(base.settings, home, _say),
-            adapters=RegistrySource(database, home),
+            adapters=source,
             on_listening=on_listening,
             on_ready=on_ready,
             restarts=supervised.restarts,
@@ -112,7 +114,6 @@ def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
         )
     finally:
         watch.stop()
-        database.close()
     if moved:
         _begin_again(was_ready=bool(ready))
     if not ended:
@@ -120,16 +121,37 @@ def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
         os._exit(0)
 
 
-def _recover(database: Database, home: Home) -> None:
-    """Bring adapters and their rows together; an engine that cannot do so serves all the same."""
+def _base(settings: EngineSettings, storage: StorageSettings) -> BaseInService:
+    """The base to load, once adapters and their rows were brought together.
+
+    Where the database cannot be read now, the configured one: the watch over it sees later whether that was right.
+    """
     import logging
 
+    from engine.learning.bases import BaseInService, base_in_service
     from engine.learning.registry import recover
 
     try:
-        recover(database, home)
-    except RedraftError as error:
-        logging.getLogger(__name__).warning("adapters were not looked over: %s", error.message)
+        database = _database(storage)
+        if database is not None:
+            try:
+                recover(database, database.home)
+                return base_in_service(database, settings)
+            finally:
+                database.close()
+    except StorageError as error:
+        logging.getLogger(__name__).warning("what is in service cannot be read: %s", error.message)
+    return BaseInService(settings, settings.engine_model)
+
+
+def _database(storage: StorageSettings) -> Database | None:
+    """The database, if there is one: to make it is the business of whoever has something to store."""
+    from storage.database import Database
+    from storage.home import Home
+
+    if storage.postgresql_url is None and not Home.at(storage).database.exists():
+        return None
+    return Database.open(storage)
 
 
 def _begin_again(*, was_ready: bool) -> None:

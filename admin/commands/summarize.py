@@ -81,6 +81,7 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     from admin.present import as_document, print_summary
     from admin.report import print_json
     from engine.client import find_client
+    from engine.learning.bases import base_in_service
     from engine.learning.registry import RegistrySource
     from engine.records import store_summary
     from engine.settings import EngineSettings
@@ -97,7 +98,8 @@ def run(request: SummaryRequest, *, json_: bool) -> None:
     async def main() -> SummaryResult:
         with following() as follower:
             source = RegistrySource(database, home)
-            client = find_client(EngineSettings.load(), home, tell=follower.tell, adapters=source)
+            base = base_in_service(database, EngineSettings.load())
+            client = find_client(base.settings, home, tell=follower.tell, adapters=source)
             try:
                 return await follower.summary(client, request)
             finally:

@@ -125,7 +125,7 @@ class BaseWatch:
     """Looks every so often whether another base is to be loaded than the one that was.
 
     Args:
-        database: where what is in service stands.
+        opened: opens the database where what is in service stands, or None while there is none yet.
         settings: the configured ones.
         loaded: what was loaded.
         on_change: called once, in the watch's own thread, when another is to be loaded.
@@ -134,28 +134,29 @@ class BaseWatch:
 
     def __init__(
         self,
-        database: Database,
+        opened: Callable[[], Database | None],
         settings: EngineSettings,
         loaded: BaseInService,
         on_change: Callable[[BaseInService], None],
         *,
         every_s: float = 1.0,
     ) -> None:
-        self._database, self._settings, self._loaded = database, settings, loaded
+        self._opened, self._settings, self._loaded = opened, settings, loaded
         self._on_change, self._every_s = on_change, every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="redraft-base", daemon=True)
+        self._database: Database | None = None
         self._seen: frozenset[str] | None = None
 
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Look no more; returns when the last look is over."""
+    def stop(self, wait_s: float = 5.0) -> None:
+        """Look no more. One look may be waiting for a database that is locked: it is not waited for any longer."""
         self._stop.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(wait_s)
 
     def look(self) -> BaseInService | None:
         """The base that is to be loaded, where it is another; None while all is as it should be.
@@ -163,6 +164,9 @@ class BaseWatch:
         Raises:
             StorageError: the database cannot be used.
         """
+        self._database = self._database or self._opened()
+        if self._database is None:
+            return None
         with self._database.read() as session:
             active = frozenset(row.id for row in queries.adapters(session=session, state="active"))
         if active == self._seen:
@@ -172,14 +176,18 @@ class BaseWatch:
         return None if _model_of(found) == _model_of(self._loaded) else found
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._every_s):
-            try:
-                found = self.look()
-            except RedraftError:
-                continue  # the adapters' source has said so; what is loaded serves on
-            if found is not None:
-                self._on_change(found)
-                return
+        try:
+            while not self._stop.wait(self._every_s):
+                try:
+                    found = self.look()
+                except RedraftError:
+                    continue  # the adapters' source has said so; what is loaded serves on
+                if found is not None and not self._stop.is_set():
+                    self._on_change(found)
+                    return
+        finally:
+            if self._database is not None:
+                self._database.close()
 
 
 def _model_of(base: BaseInService) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from engine.learning.bases import BaseInService, BaseWatch, base_in_service
 from engine.learning.settings import LearningSettings
 from engine.settings import EngineSettings
 from storage.database import Database
+from storage.errors import StorageError
+from storage.settings import StorageSettings
 from tests.engine.learning.making import START, candidate, gate, run, serve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -67,7 +69,7 @@ def test_a_model_of_the_hub_serves_on_at_the_commit_its_adapters_belong_to(datab
 
 
 def test_promotion_of_a_candidate_on_the_new_base_or_the_end_of_the_old_adapters_moves_the_base(
-    database: Database, tmp_path: Path
+    settings: StorageSettings, database: Database, tmp_path: Path
 ) -> None:
     old, new = directory(tmp_path / "old"), directory(tmp_path / "new")
     first = in_service(database, old)
@@ -81,7 +83,7 @@ def test_promotion_of_a_candidate_on_the_new_base_or_the_end_of_the_old_adapters
         moved.append(base.label)
         heard.set()
 
-    watch = BaseWatch(database, new, base_in_service(database, new), on_change, every_s=0.01)
+    watch = BaseWatch(lambda: Database.open(settings), new, base_in_service(database, new), on_change, every_s=0.01)
     assert watch.look() is None
     watch.start()
     promotion.promote(database, database.home, LearningSettings(), adapter_id=second.id, by="local:ana", now=START)
@@ -120,16 +122,22 @@ def test_an_old_base_that_is_not_here_any_more_is_told_and_the_configured_one_se
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
-def test_a_watch_goes_on_over_a_database_that_cannot_be_read(database: Database, tmp_path: Path) -> None:
+def test_a_watch_waits_for_a_database_that_is_not_there_or_cannot_be_opened_yet(
+    settings: StorageSettings, database: Database, tmp_path: Path
+) -> None:
     old, new = directory(tmp_path / "old"), directory(tmp_path / "new")
+    in_service(database, old)
     heard = threading.Event()
-    first = in_service(database, old)
-    watch = BaseWatch(database, new, base_in_service(database, new), lambda _: heard.set(), every_s=0.01)
-    kept = database.home.database.with_name("elsewhere")
-    database.close()
-    database.home.database.rename(kept)
+    answers: list[Database | StorageError | None] = [None, StorageError("It is locked."), database]
+
+    def opened() -> Database | None:
+        answer = answers.pop(0)
+        if isinstance(answer, StorageError):
+            raise answer
+        return answer
+
+    watch = BaseWatch(opened, new, BaseInService(new, "new"), lambda _: heard.set(), every_s=0.01)
     watch.start()
-    kept.rename(database.home.database)
-    promotion.retire(database, database.home, LearningSettings(), adapter_id=first, by="local:ana", now=START)
     assert heard.wait(20)
     watch.stop()
+    assert answers == []
