@@ -85,7 +85,7 @@ def test_people_see_every_figure_with_its_interval_the_verdict_and_what_to_type(
         "content F1",
         "novelty",
         "first 3 turns",
-        "people",
+        "People's own references",
         "candidate − base",
         "Verdict: better",
     ):
