@@ -1,4 +1,4 @@
-"""``redraft demo``: summarise sample conversations on this machine and say what to try next.
+"""``redraft demo``: summarise sample conversations on this machine, show the learning loop, say what to try next.
 
 The samples ship with Redraft and are invented. Nothing is stored: the data directory stays as it was.
 """
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    import rich.console
+
     from engine.settings import EngineSettings
 
 #: How many samples are shown unless all are asked for: an incident, a support case and a planning thread.
@@ -26,27 +28,40 @@ def register(app: typer.Typer) -> None:
         model: str = typer.Option("", "--model", help="Hugging Face id or directory; the configured model otherwise."),
         all_: bool = typer.Option(False, "--all", help="All samples rather than the first three."),
         full: bool = typer.Option(False, "--full", help="Print the conversations whole."),
+        learn: bool | None = typer.Option(
+            None, "--learn/--no-learn", help="Also train on sample corrections; done unless --model names another."
+        ),
     ) -> None:
-        """Summarise sample conversations on this machine; needs no network and no GPU."""
+        """Summarise sample conversations on this machine, then learn from corrections; needs no network and no GPU."""
         import asyncio
 
+        from admin.present import plain_console
         from engine.settings import EngineSettings
 
         given = {"engine_model": model, "engine_revision": ""} if model else {}
-        asyncio.run(_demo(EngineSettings.load(**given), count=None if all_ else _SHOWN, full=full))
+        settings = EngineSettings.load(**given)
+        out = plain_console()
+        asyncio.run(_demo(out, settings, count=None if all_ else _SHOWN, full=full))
+        starter = settings.engine_model == "starter"
+        # On a CPU a fine-tune of a larger model is a matter of hours, which nobody expects of a demonstration.
+        if starter if learn is None else learn:
+            from admin.commands.demo_loop import show_loop
+
+            show_loop(out, settings)
+            out.print()
+        out.print(_next_steps(starter))
 
 
-async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> None:
+async def _demo(out: rich.console.Console, settings: EngineSettings, *, count: int | None, full: bool) -> None:
     from importlib.resources import as_file, files
 
     from admin.follow import following
-    from admin.present import plain_console, print_summary, quoted
+    from admin.present import print_summary, quoted
     from admin.samples import SAMPLES
     from engine.formats import read_conversation
     from engine.local import LocalClient
     from engine.requests import SummaryRequest
 
-    out = plain_console()
     client = LocalClient(settings)
     try:
         for sample in SAMPLES[:count]:
@@ -68,7 +83,6 @@ async def _demo(settings: EngineSettings, *, count: int | None, full: bool) -> N
             out.print()
     finally:
         await client.close()
-    out.print(_next_steps(settings.engine_model == "starter"))
 
 
 def _next_steps(starter: bool) -> str:

@@ -89,7 +89,7 @@ def run_train(scope: str, *, resume: str, json_: bool) -> None:
                     "`redraft training authorize` records who authorised a platform, and on what basis.", err=True
                 )
         process = spawn(database.home, row.id)
-        interrupted = _follow(database, database.home, row.id, process)
+        interrupted = follow(database, database.home, row.id, process)
         with database.read() as session:
             row = _found(session, row.id)
     if json_:
@@ -138,7 +138,7 @@ def _found(session: Any, name: str) -> RunRow:
     return find_run(session, name)
 
 
-def _follow(database: Database, home: Home, run_id: str, process: subprocess.Popen[bytes]) -> bool:
+def follow(database: Database, home: Home, run_id: str, process: subprocess.Popen[bytes]) -> bool:
     """Until the run's process has ended; whether somebody pressed Ctrl-C."""
     from admin.report import progress_on_stderr
     from engine.learning.runs import recover
