@@ -17,8 +17,11 @@ import sys
 import structlog
 
 from bot.check import checks
+from bot.fine_tunes import FineTunes
 from bot.scheduler import Scheduler
 from bot.settings import BotSettings
+from engine.learning.settings import LearningSettings
+from engine.settings import EngineSettings
 from storage.database import Database
 from storage.errors import OptionNotHonoured, RedraftError, SchemaError, SettingsError
 from storage.home import Home
@@ -29,14 +32,26 @@ from storage.settings import StorageSettings
 EXIT_PERMANENT = 78
 
 
-async def serve(settings: BotSettings, storage: StorageSettings, database: Database) -> None:
+async def serve(
+    settings: BotSettings,
+    storage: StorageSettings,
+    learning: LearningSettings,
+    engine: EngineSettings,
+    database: Database,
+) -> None:
     """Run until SIGTERM or SIGINT."""
     log = structlog.get_logger("bot")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    scheduler = Scheduler(database=database, storage=storage, daily_job_time=settings.daily_job_time)
+    scheduler = Scheduler(
+        database=database,
+        storage=storage,
+        learning=learning,
+        daily_job_time=settings.daily_job_time,
+        fine_tunes=FineTunes(database, database.home, learning, engine),
+    )
     await scheduler.start()
     log.info("started", slack=bool(settings.slack_bot_token), discord=bool(settings.discord_bot_token))
     try:
@@ -53,13 +68,14 @@ def run() -> int:
         RedraftError: a setting, the data directory or the database cannot be used.
     """
     settings, storage = BotSettings.load(), StorageSettings.load()
+    learning, engine = LearningSettings.load(), EngineSettings.load()
     if missing := settings.missing_slack_token:
         raise SettingsError(f"Slack needs both of its tokens, and {missing} is not set.", f"Set {missing} in the .env.")
     home = Home.create(storage)
     configure_logging("bot", home.logs)
     database = Database.open(storage)
     try:
-        asyncio.run(serve(settings, storage, database))
+        asyncio.run(serve(settings, storage, learning, engine, database))
     except RedraftError:
         raise
     except Exception as error:

@@ -20,6 +20,7 @@ from sqlmodel import Session
 from engine import scopes
 from engine.learning.alerts import clear_alert, raise_alert
 from engine.learning.ledger import Ledger, recorded
+from engine.learning.locks import held, run_lock
 from engine.learning.pointers import BASE, label_of, moved, take_out
 from engine.learning.tainted import has_lost_pairs
 from engine.protocols import ServingTable
@@ -254,7 +255,7 @@ def _present(home: Home) -> Iterator[str]:
 
 
 def _adopt(database: Database, home: Home, name: str, now: datetime, done: Recovered) -> None:
-    """Record a directory without a row, if it is an adapter that one of our runs made."""
+    """Record a directory without a row, if it is an adapter that one of our runs made and whose process is dead."""
     from engine.model.adapter_files import read_manifest
 
     directory = directory_of(home, name)
@@ -263,6 +264,8 @@ def _adopt(database: Database, home: Home, name: str, now: datetime, done: Recov
     except ModelError:
         done.unknown.append(name)
         return
+    if held(run_lock(home, manifest.about.run_id)):
+        return  # it is about to record it itself, or to find that it may not
     size = sum(one.stat().st_size for one in directory.iterdir() if one.is_file())
     with recorded(database) as (session, ledger):
         if manifest.id != name or session.get(RunRow, manifest.about.run_id) is None:

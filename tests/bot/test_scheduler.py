@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from structlog.testing import capture_logs
 
+from bot.fine_tunes import FineTunes
 from bot.scheduler import Scheduler
 from engine.conversation import Conversation, Message
+from engine.learning.settings import LearningSettings
 from engine.records import store_conversation
 from storage.database import Database
 from storage.errors import StorageError
@@ -28,7 +30,18 @@ def database() -> Iterator[Database]:
 
 
 def _scheduler(database: Database, now: datetime) -> Scheduler:
-    return Scheduler(database=database, storage=StorageSettings.load(), daily_job_time="04:10", now=lambda: now)
+    return _at(database, "04:10", now)
+
+
+def _at(database: Database, time: str, now: datetime, fine_tunes: FineTunes | None = None) -> Scheduler:
+    return Scheduler(
+        database=database,
+        storage=StorageSettings.load(),
+        learning=LearningSettings(),
+        daily_job_time=time,
+        fine_tunes=fine_tunes,
+        now=lambda: now,
+    )
 
 
 def test_slot_is_the_local_date_of_the_newest_time_that_has_come(database: Database) -> None:
@@ -40,12 +53,7 @@ def test_slot_is_the_local_date_of_the_newest_time_that_has_come(database: Datab
 def test_both_times_of_a_night_that_has_the_hour_twice_are_one_slot(database: Database) -> None:
     first = datetime(2026, 10, 25, 2, 30, tzinfo=_BERLIN, fold=0)
     second = datetime(2026, 10, 25, 2, 30, tzinfo=_BERLIN, fold=1)
-    slots = {
-        Scheduler(
-            database=database, storage=StorageSettings.load(), daily_job_time="02:20", now=lambda moment=moment: moment
-        ).latest_slot()
-        for moment in (first, second)
-    }
+    slots = {_at(database, "02:20", moment).latest_slot() for moment in (first, second)}
     assert slots == {"2026-10-25"}
 
 
