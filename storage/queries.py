@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 from sqlmodel import Session, SQLModel, col
 
 from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunRow
@@ -123,12 +123,16 @@ def feedback_of(*, session: Session, summary_id: str) -> Sequence[FeedbackRow]:
 def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> int:
     """Delete conversations last read before a time, with everything under them; at most ``limit``, oldest first.
 
+    Those that a pair needs stay: one that waits or is approved, on whichever side of the split. A rejected pair goes
+    with its conversation.
+
     Returns:
         How many conversations went.
     """
+    needed = exists().where(col(PairRow.conversation_id) == col(ConversationRow.id), col(PairRow.state) != "rejected")
     expired = session.scalars(
         select(col(ConversationRow.id))
-        .where(col(ConversationRow.read_at) < before)
+        .where(col(ConversationRow.read_at) < before, ~needed)
         .order_by(col(ConversationRow.read_at))
         .limit(limit)
     ).all()

@@ -37,7 +37,8 @@ def covered(
         written_at: when the summary was written.
     """
     earliest = iso_time(first) if not focus else None
-    latest = (iso_time(last) if not focus else None) or written_at
+    # The platform's clock and ours need not agree, so that a covered message may seem to be of a later time.
+    latest = max(written_at, iso_time(last) or written_at) if focus else (iso_time(last) or written_at)
     return [
         message
         for message in conversation.messages

@@ -18,7 +18,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -45,19 +45,24 @@ _WORD_OR_SIGN = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+")
 Side = Literal["train", "heldout"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Likeness:
     """What a dialogue is compared by.
 
     Attributes:
-        shingles: of its words.
+        words: what was said, see :func:`words_of`.
         bands: of the signature of its shingles, 16 hexadecimal digits each.
         messages: the chat messages that it holds, see :func:`mark`.
     """
 
-    shingles: frozenset[str]
+    words: Sequence[str]
     bands: tuple[str, ...]
     messages: tuple[str, ...] = ()
+
+    @cached_property
+    def shingles(self) -> frozenset[str]:
+        """The shingles of the words; few dialogues are ever asked for theirs."""
+        return _shingles(self.words)
 
     def keys(self, side: Side) -> list[str]:
         """What :class:`storage.learning_tables.NearKeyRow` keeps of it on a side."""
@@ -87,7 +92,7 @@ class Known(Protocol):
 def likeness(dialogue: str, messages: Sequence[str] = ()) -> Likeness:
     """What a dialogue is compared by; ``messages`` are marks of chat messages."""
     words = words_of(dialogue)
-    return Likeness(_shingles(words), _bands(words), tuple(dict.fromkeys(messages)))
+    return Likeness(words, _bands(words), tuple(dict.fromkeys(messages)))
 
 
 def mark(platform: str, workspace: str, channel: str, message_id: str) -> str:
@@ -160,7 +165,7 @@ def _bands(words: Sequence[str]) -> tuple[str, ...]:
     import numpy
 
     factors, terms, mixers = _permutations()
-    hashed = numpy.fromiter((zlib.crc32(word.encode("utf-8", "replace")) for word in words), numpy.uint64, len(words))
+    hashed = numpy.fromiter(map(_hashed, words), numpy.uint64, len(words))
     if len(words) < SHINGLE:
         hashed = numpy.pad(hashed, (0, SHINGLE - len(words)))
     count = len(hashed) - SHINGLE + 1
@@ -176,6 +181,11 @@ def _bands(words: Sequence[str]) -> tuple[str, ...]:
             numpy.minimum(lowest, block.min(axis=0), out=lowest)
     rows = lowest.astype("<u8").reshape(BANDS, ROWS)
     return tuple(_digest(bytes((band,)) + row.tobytes()) for band, row in enumerate(rows))
+
+
+@lru_cache(maxsize=2**16)
+def _hashed(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "replace"))
 
 
 @cache
