@@ -107,7 +107,8 @@ class FineTunes:
             self._log.info("the fine-tune has ended", run=self._child[0], code=code)
             ended.append(self._child[0])
             self._child = None
-        dead = runs.recover(self._database, self._home, now=now, ended=ended)
+        found = runs.recover(self._database, self._home, now=now, ended=ended)
+        dead = [row for row in found if row.pid or row.id in ended]  # the others only waited long for their turn
         for row in dead:
             self._log.error("the process of a fine-tune died", run=row.id, scope=row.scope)
         waiting.tell_dead(self._database, dead, now=now)
