@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from engine.model.probe import Probe
 
 Status = Literal["ok", "warn", "fail"]
-#: Free space under which a fine-tune's checkpoints and a backup no longer fit side by side.
-_LOW_DISK_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,8 @@ def examine() -> Iterator[Finding]:
         ("Database", lambda: [_database()]),
         ("Disk", lambda: [_disk()]),
         ("Backup", lambda: [_backup()]),
+        ("Base", lambda: [_base()]),
+        ("Alerts", _alerts),
         ("Engine", lambda: [_engine()]),
         ("Chats", _bot),
     ):
@@ -204,11 +204,12 @@ def _database() -> Finding:
 
 
 def _disk() -> Finding:
+    from engine.learning.alerts import LOW_DISK_BYTES
     from storage.home import Home
 
     root = Home.at(StorageSettings.load()).root
     free = shutil.disk_usage(next(one for one in (root, *root.parents) if one.exists())).free
-    if free < _LOW_DISK_BYTES:
+    if free < LOW_DISK_BYTES:
         return Finding("Disk", "warn", f"{free / 1e9:.1f} GB free", "Free some space, or move REDRAFT_HOME.")
     return Finding("Disk", "ok", f"{free / 1e9:.0f} GB free")
 
@@ -231,6 +232,52 @@ def _backup() -> Finding:
     if days > settings.backup_max_age_days:
         return Finding("Backup", "warn", f"{days} days old", "Run `redraft backup DIR`.")
     return Finding("Backup", "ok", f"{last:%Y-%m-%d %H:%M} UTC")
+
+
+def _base() -> Finding:
+    """What an engine loads, and which adapters are in service on it."""
+    from engine.learning.bases import base_in_service
+    from engine.learning.registry import list_adapters
+    from engine.settings import EngineSettings
+    from storage.database import Database
+
+    settings = StorageSettings.load()
+    if not _has_database(settings):
+        return Finding("Base", "ok", "the configured one, without an adapter yet")
+    database = Database.open(settings)
+    try:
+        found = base_in_service(database, EngineSettings.load())
+        with database.read() as session:
+            active = list_adapters(session, state="active")
+    finally:
+        database.close()
+    if found.detail:
+        return Finding("Base", "warn", found.detail, "`redraft adapters list` shows what is in service.")
+    serving = ", ".join(f"{row.id} for {row.scope}" for row in active) or "no adapter in service"
+    return Finding("Base", "ok", f"{found.label}; {serving}")
+
+
+#: Checks of their own look at these, just now.
+_OWN_CHECK = ("disk", "backup")
+
+
+def _alerts() -> Iterator[Finding]:
+    from engine.learning.alerts import open_alerts
+    from storage.database import Database
+
+    settings = StorageSettings.load()
+    found = []
+    if _has_database(settings):
+        database = Database.open(settings)
+        try:
+            with database.read() as session:
+                found = [row for row in open_alerts(session) if row.kind not in _OWN_CHECK]
+        finally:
+            database.close()
+    for row in found:
+        yield Finding("Alert", "warn", row.sentence, f"Run: {row.command}" if row.command else "")
+    if not found:
+        yield Finding("Alerts", "ok", "none")
 
 
 def _engine() -> Finding:
@@ -260,9 +307,11 @@ def _engine() -> Finding:
     if health.state == "down":
         return Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without")
     told = f"{health.state}, {health.running} running, {health.waiting} waiting"
-    if health.restarts or health.detail:
+    if health.restarts:
         finding = f"{told}, started again {health.restarts} times. {health.detail}".strip()
         return Finding("Engine", "warn", finding, "Its log in the data directory says why it fell.")
+    if health.detail:
+        return Finding("Engine", "warn", f"{told}. {health.detail}", "Its log in the data directory says more.")
     return Finding("Engine", "ok", told)
 
 

@@ -30,7 +30,7 @@ def test_fresh_machine_is_fine_and_every_check_is_there() -> None:
     findings = {one["name"]: one for one in json.loads(done.stdout)}
     expected = {
         "Python", "SQLite", "torch", "transformers", "peft", "bitsandbytes", "4-bit kernels", "GPU", "Model",
-        "Settings", "Data directory", "Database", "Disk", "Backup", "Slack", "Discord",
+        "Settings", "Data directory", "Database", "Disk", "Backup", "Base", "Alerts", "Slack", "Discord",
     }  # fmt: skip
     assert expected <= set(findings)
     assert all(one["fix"] for one in findings.values() if one["status"] != "ok")
