@@ -22,6 +22,7 @@ from engine.address import Address, discard_stale, ensure_token, lock_file, memo
 from engine.protocols import AdapterSource, TextModel
 from engine.requests import ModelInfo
 from engine.service import EngineService
+from engine.serving import Report
 from engine.settings import EngineSettings
 from storage.errors import EngineError, RedraftError, SettingsError
 
@@ -46,6 +47,7 @@ def serve(
     load: Callable[[], TextModel],
     *,
     adapters: AdapterSource | None = None,
+    report: Report | None = None,
     on_listening: Callable[[Address], None] = lambda address: None,
     on_ready: Callable[[ModelInfo], None] = lambda info: None,
     restarts: int = 0,
@@ -58,6 +60,7 @@ def serve(
         home: data directory; ``engine.json`` and the token are written there.
         load: loads the model, in the worker's thread; again after a fine-tune had its memory.
         adapters: which adapters serve whom; None serves the base only.
+        report: hears which adapters are refused and which are attached; see :class:`engine.serving.Serving`.
         on_listening: called once requests are taken, before the model is loaded.
         on_ready: called once the model is loaded.
         restarts: how often a supervisor has started this engine again; health says so.
@@ -96,6 +99,7 @@ def serve(
                     on_listening,
                     on_ready,
                     adapters=adapters,
+                    report=report,
                     restarts=restarts,
                     detail=detail,
                 )
@@ -114,6 +118,7 @@ async def _serve(
     on_ready: Callable[[ModelInfo], None],
     *,
     adapters: AdapterSource | None,
+    report: Report | None,
     restarts: int,
     detail: str,
 ) -> bool:
@@ -126,6 +131,7 @@ async def _serve(
         load,
         observer=metrics,
         adapters=adapters,
+        report=report,
         memory_wanted=lambda: memory_wanted(home),
         restarts=restarts,
         detail=detail,

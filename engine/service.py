@@ -18,7 +18,7 @@ from engine.batching import Batcher
 from engine.failures import describe
 from engine.protocols import AdapterSource, RowSubmitter, TextModel
 from engine.requests import Event, Finished, Health, ModelInfo, Queued, SummaryRequest
-from engine.serving import Serving
+from engine.serving import Report, Serving
 from engine.settings import EngineSettings
 from engine.worker import BatchDone, shutting_down
 from storage.errors import EngineBusy, EngineError, InputError, OptionNotHonoured, RedraftError
@@ -75,6 +75,7 @@ class EngineService:
         observer: hears batches and requests.
         adapters: which adapters serve whom; None serves the base only.
         memory_wanted: whether somebody else wants the model's memory now; asked once a second by :meth:`watch`.
+        report: hears which adapters are refused and which are attached; see :class:`engine.serving.Serving`.
         summarizer: makes the summariser once the model is loaded.
         restarts: how often a supervisor has started this engine again.
         detail: one sentence for health on why it was started again.
@@ -88,6 +89,7 @@ class EngineService:
         observer: Observer | None = None,
         adapters: AdapterSource | None = None,
         memory_wanted: Callable[[], bool] | None = None,
+        report: Report | None = None,
         summarizer: Callable[[TextModel, RowSubmitter], Summarizing] = _summarizer,
         restarts: int = 0,
         detail: str = "",
@@ -102,7 +104,10 @@ class EngineService:
         self._started = time.monotonic()
         self.batcher = Batcher.loading(self._load_model, settings, on_batch=observer.batch if observer else None)
         self.serving = Serving(
-            adapters, self.batcher, on_refused=observer.adapter_refused if observer else lambda adapter: None
+            adapters,
+            self.batcher,
+            on_refused=observer.adapter_refused if observer else lambda adapter: None,
+            report=report,
         )
 
     def _load_model(self) -> TextModel:

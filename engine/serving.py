@@ -38,6 +38,7 @@ _AGAIN_S = 60.0
 _SHORTEST_ID = 4
 
 T = TypeVar("T")
+Report = Callable[[Mapping[str, str], Sequence[str]], None]
 
 
 class Models(Protocol):
@@ -87,6 +88,8 @@ class Serving:
         models: the worker.
         most: how many adapters stay attached; those in use stay beyond it.
         on_refused: hears the id of each adapter that is refused.
+        report: hears, in a thread, which adapters are refused (a sentence by id) and which are attached, whenever that
+            has changed; one that could not keep it raises a RedraftError and hears it again.
         clock: seconds, monotonic.
     """
 
@@ -97,12 +100,15 @@ class Serving:
         *,
         most: int = MOST_ATTACHED,
         on_refused: Callable[[str], None] = lambda adapter: None,
+        report: Report | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._models = models
         self._most = most
         self._on_refused = on_refused
+        self._report = report
+        self._reported: object = None
         self._clock = clock
         self._table = ServingTable()
         self._looked: float | None = None
@@ -344,8 +350,20 @@ class Serving:
     def _read(self) -> tuple[ServingTable, Mapping[str, object]]:
         assert self._source is not None
         table = self._source.serving()
+        self._tell()
         refused = [each for each in list(self._refused) if each in table.available]
         return table, {each: _signature(Path(table.available[each])) for each in refused}
+
+    def _tell(self) -> None:
+        told = {adapter: refusal.error.message for adapter, refusal in list(self._refused.items())}, self.attached
+        if self._report is None or told == self._reported:
+            return
+        try:
+            self._report(*told)
+        except RedraftError as error:
+            _log.warning("it could not be kept which adapters are refused: %s", error.message)
+        else:
+            self._reported = told
 
 
 def _signature(directory: Path) -> Sequence[object]:

@@ -107,6 +107,7 @@ def run(given: Mapping[str, str | int], supervised: Supervised) -> None:
             home,
             lambda: load_model(base.settings, home, _say),
             adapters=source,
+            report=source.report,
             on_listening=on_listening,
             on_ready=on_ready,
             restarts=supervised.restarts,

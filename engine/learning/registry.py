@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -207,6 +207,30 @@ class RegistrySource:
         available = {row.id: str(directory_of(self._home, row.id)) for row in rows if row.id in present}
         active = {row.scope: row.id for row in rows if row.state == "active" and row.id in present}
         return ServingTable(active=active, available=available)
+
+    def report(self, refused: Mapping[str, str], attached: Collection[str]) -> None:
+        """Raise the alert of an adapter that an engine refuses, and clear it once one could be attached.
+
+        Args:
+            refused: a sentence by adapter.
+            attached: adapters that can write.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        with self._database.read() as session:
+            told = queries.open_of_kind(session=session, kind="adapter-refused")
+            known = {row.id for row in queries.serving_rows(session=session)}
+        new = {adapter: why for adapter, why in refused.items() if adapter in known and adapter not in told}
+        well = [adapter for adapter in attached if adapter in told and adapter not in refused]
+        if not new and not well:
+            return
+        with self._database.write() as session:
+            for adapter, why in new.items():
+                command = f"redraft adapters show {adapter}"
+                raise_alert(session, kind="adapter-refused", subject=adapter, sentence=why, command=command)
+            for adapter in well:
+                clear_alert(session, kind="adapter-refused", subject=adapter)
 
 
 def recover(database: Database, home: Home, *, now: datetime | None = None) -> Recovered:

@@ -8,6 +8,7 @@ Where it cannot be read the engine is told so and goes on with what it last knew
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.protocols import ServingTable
@@ -43,6 +44,11 @@ class DatabaseSource:
             self._open = self._opened()
         self._file = file
         return self._open[1].serving() if self._open is not None else ServingTable()
+
+    def report(self, refused: Mapping[str, str], attached: Sequence[str]) -> None:
+        """See :meth:`engine.learning.registry.RegistrySource.report`; without a database nothing can be refused."""
+        if self._open is not None:
+            self._open[1].report(refused, attached)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -152,3 +152,19 @@ def test_an_id_may_be_cut_short_as_long_as_one_adapter_is_meant(database: Databa
         for wrong, told in (("a", "More than one"), ("", "no adapter"), ("%", "no adapter"), ("zz", "no adapter")):
             with pytest.raises(InputError, match=told):
                 find(session, wrong)
+
+
+def test_an_adapter_that_an_engine_refuses_is_told_once_until_one_could_attach_it(database: Database) -> None:
+    row = serve(database, seed=1)
+    source = RegistrySource(database, database.home)
+    why = f"The adapter {row.id} was refused: its weights are not finite."
+    for _ in range(2):
+        source.report({row.id: why, "unknown": "The adapter unknown was refused."}, [])
+    with database.read() as session:
+        assert [(alert.subject, alert.sentence) for alert in open_alerts(session)] == [(row.id, why)]
+    source.report({}, [])  # an engine that has just begun has attached nothing yet
+    with database.read() as session:
+        assert len(open_alerts(session)) == 1
+    source.report({}, [row.id])
+    with database.read() as session:
+        assert open_alerts(session) == []
