@@ -24,6 +24,7 @@ from engine.learning.writing import Pause, Writer, Written
 from engine.scoring.gate import Against, GateReport, judge
 from engine.scoring.measuring import System, measure
 from engine.scoring.metrics import house_stems, trivial_extract
+from storage.erasure_queries import missing_pairs
 from storage.errors import EngineError, InputError
 from storage.learning_tables import AdapterRow, EvaluationRow
 
@@ -120,9 +121,7 @@ async def evaluate(
         blind_references=report.blind.references,
         report={**report.as_json(), "evaluation": extra},
     )
-    # The texts first: a row without them has a report that lacks its examples, texts without a row belong to nothing.
-    write_texts(database.home, directory_name(task.adapter), Texts(row.id, held, summaries))
-    _store(database, row, by)
+    _store(database, row, Texts(row.id, held, summaries), by)
     return row
 
 
@@ -245,9 +244,14 @@ def _task(database: Database, settings: LearningSettings, adapter_id: str) -> _T
     return _Task(adapter, active, held, house_stems(texts))
 
 
-def _store(database: Database, row: EvaluationRow, by: str) -> None:
+def _store(database: Database, row: EvaluationRow, texts: Texts, by: str) -> None:
+    """Store figures, verdict and texts.
+
+    The texts are written within the transaction, without what was erased while it was being measured: an erasure that
+    comes before finds its words gone from here, one that comes after finds the file.
+    """
     with recorded(database) as (session, ledger):
-        adapter = session.get(AdapterRow, row.adapter_id)
+        adapter = session.get(AdapterRow, row.adapter_id, with_for_update=True)
         if adapter is None:
             raise InputError("The adapter went while it was being evaluated.", "`redraft adapters list` shows them.")
         adapter.verdict = row.verdict
@@ -260,3 +264,6 @@ def _store(database: Database, row: EvaluationRow, by: str) -> None:
             details={"evaluation": row.id, "verdict": row.verdict, "against": row.against, "scope": row.scope},
             now=row.at,
         )
+        shown = {pair for one in texts.held for pair in one.pairs}
+        erased = missing_pairs(session=session, pairs=shown)
+        write_texts(database.home, directory_name(adapter), texts.without((), erased))

@@ -52,11 +52,15 @@ def write_report(database: Database, home: Home, run_id: str) -> Path:
         adapter = session.get(AdapterRow, run.adapter_id if run is not None else run_id)
     if run is None and evaluation is None:
         raise InputError(f"There is no run {run_id[:40]!r}.", "`redraft runs list` shows them.")
-    texts = read_texts(home, run_id)
-    page = _page(run_id, run, adapter, evaluation, progress, texts)
     path = report_path(home, run_id)
-    write_private(path, render(page).encode("utf-8", "replace"))
-    return path
+    texts = read_texts(home, run_id)
+    while True:
+        page = _page(run_id, run, adapter, evaluation, progress, texts)
+        write_private(path, render(page).encode("utf-8", "replace"))
+        # Whoever took a conversation out of the texts meanwhile must not find it back in the report.
+        before, texts = texts, read_texts(home, run_id)
+        if texts == before:
+            return path
 
 
 def forget_conversations(
@@ -85,12 +89,12 @@ def forget_conversations(
         kept = texts.without(forgotten, pairs) if texts is not None else None
         if texts is not None and kept is not None and len(kept.held) == len(texts.held):
             continue
+        # First, so that whoever is killed here is not taken for done the next time; it is made anew below.
+        report_path(home, run_id).unlink(missing_ok=True)
         if kept is None:
             path_of(home, run_id).unlink(missing_ok=True)
         else:
             write_texts(home, run_id, kept)
-        # Gone before it is made anew: should that fail, what was in it is gone all the same.
-        report_path(home, run_id).unlink(missing_ok=True)
         with suppress(InputError):
             write_report(database, home, run_id)
         changed.append(run_id)

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from engine.learning import report
 from engine.learning.evaluation import evaluate
 from engine.learning.evaluation_files import path_of, read_texts
 from engine.learning.heldout import held_out
 from engine.learning.report import forget_conversations, report_path, write_report
+from engine.learning.report_page import Page
 from engine.learning.settings import LearningSettings
 from engine.learning.writing import CONCURRENT
 from engine.requests import Coverage, Event, Finished, Health, ModelInfo, Queued, SummaryRequest, SummaryResult
@@ -309,6 +311,39 @@ async def test_what_the_model_cannot_be_asked_for_measures_nothing(sqlite: Datab
     found = await evaluate(sqlite, Engine(write), SETTINGS, adapter_id=candidate(sqlite).id)
     assert found.report["blind"]["conversations"] == 5
     assert found.report["evaluation"]["left_out"] == 1
+
+
+async def test_what_is_erased_while_it_is_measured_is_not_written_down(database: Database):
+    held(database, 4)
+    row = candidate(database)
+
+    def write(request: SummaryRequest) -> str:
+        if request.adapter != "base" and request.conversation.id == "key-2":
+            with database.write() as session:
+                session.delete(session.get(PairRow, f"{2:032x}"))
+        return learned(request)
+
+    await evaluate(database, Engine(write), SETTINGS, adapter_id=row.id)
+    texts = read_texts(database.home, row.run_id)
+    assert texts is not None
+    assert [one.key for one in texts.held] == ["key-3", "key-1", "key-0"]
+
+
+def test_a_conversation_taken_out_while_the_report_is_written_is_not_in_it(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+):
+    add(sqlite, pair(50, "Ana: the PLANTED word\nBen: a\nAna: b\nBen: Please rest", "Ana plants the PLANTED one."))
+    row = asyncio.run(evaluated(sqlite))
+    rendered = report.render
+
+    def slowly(page: Page) -> str:
+        monkeypatch.setattr(report, "render", rendered)
+        forget_conversations(sqlite, sqlite.home, ["key-50"])
+        return rendered(page)
+
+    monkeypatch.setattr(report, "render", slowly)
+    write_report(sqlite, sqlite.home, row.run_id)
+    assert "PLANTED" not in everything(sqlite.home.runs)
 
 
 async def test_an_adapter_that_is_not_there_is_refused(sqlite: Database):
