@@ -52,7 +52,7 @@ def sweep(database: Database, home: Home, *, keys: Collection[str] = (), pairs: 
         runs = queries.runs_of_what_is_gone(session=session)
         unwanted = [row.id for row in queries.tainted(session=session) if row.state in ("retired", "rejected")]
         newest = max((row.at for row in queries.erasures(session=session)), default=None)
-    for run_id in sorted(runs):
+    for run_id in sorted(runs | _orphans(database, home)):
         _empty_run(database, home, run_id)
     read = (read_texts(home, run_id) for run_id in runs_with_texts(home))
     shown = {pair for texts in read if texts is not None for one in texts.held for pair in one.pairs}
@@ -64,6 +64,15 @@ def sweep(database: Database, home: Home, *, keys: Collection[str] = (), pairs: 
             _remove_tree(home.adapters / adapter)
         if newest is not None:
             _remove_copies(home, newest)
+
+
+def _orphans(database: Database, home: Home) -> set[str]:
+    """Directories of fine-tunes that the database does not know, as after a restore: nobody can say what they hold."""
+    with _told(home):
+        # An empty one is perhaps just being made for a row that is about to be committed.
+        there = {path.name for path in home.runs.iterdir() if path.is_dir() and any(path.iterdir())}
+    with database.read() as session:
+        return {name for name in there if session.get(RunRow, name) is None}
 
 
 def _empty_run(database: Database, home: Home, run_id: str) -> None:
