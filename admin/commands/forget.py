@@ -185,7 +185,5 @@ def _out_of_reach(found: Preview, learning: LearningSettings, *, postgresql: boo
             said.append("PAIRS_TRUSTED_AUTHORS in the settings names the person: take the name out.")
     said.append("Reasons that administrators typed, in the ledger; and files that pairs were exported to.")
     if postgresql:
-        said.append(
-            "PostgreSQL's own log, backups and replicas; and logs of other machines that share the database."
-        )
+        said.append("PostgreSQL's own log, backups and replicas; and logs of other machines that share the database.")
     return said
