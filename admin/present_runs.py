@@ -58,8 +58,8 @@ def print_list(rows: Sequence[RunRow]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "scope", "state", "pairs", "steps", "loss", "adapter", "begun"):
-        table.add_column(name, no_wrap=name in ("run", "adapter"))
+    for name in ("run", "scope", "state", "pairs", "steps", "loss", "adapter"):
+        table.add_column(name, overflow="fold", no_wrap=name == "run")
     for row in rows:
         table.add_row(
             row.id,
@@ -68,8 +68,7 @@ def print_list(rows: Sequence[RunRow]) -> None:
             str(row.train_pairs + row.validation_pairs),
             f"{row.step}/{row.steps}" if row.steps else "",
             _loss(row.metrics),
-            row.adapter_id,
-            f"{row.created_at:%Y-%m-%d %H:%M}",
+            row.adapter_id[:9],
         )
     Console(highlight=False).print(table)
 

@@ -177,7 +177,7 @@ class Child:
             run_id=row.id,
             data_hash=row.data_hash,
             settings_hash=row.settings_hash,
-            train_pairs=row.train_pairs,
+            train_pairs=int(trained.metrics["examples"]),
             settings=row.settings,
             metrics=trained.metrics,
         )

@@ -135,6 +135,8 @@ class Checkpoints:
 
 def _read(directory: Path) -> Checkpoint | None:
     """A directory's checkpoint; None where anything about it is not as its marker says."""
+    from pickle import UnpicklingError
+
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -149,7 +151,7 @@ def _read(directory: Path) -> Checkpoint | None:
         match = _NAME.fullmatch(directory.name)
         step = int(match[1]) if match else -1
         return Checkpoint(step, load(data[WEIGHTS]), load(data[BEST]), optimiser, state)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError):
         return None
 
 

@@ -1,0 +1,213 @@
+"""Fine-tunes of real tiny models of four families: they learn, resume where they were, and fail in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.learning.dialogues import conversation_of
+from engine.model.adapter_files import AdapterAbout, publish
+from engine.model.loading import load
+from engine.planning import Planner
+from engine.protocols import Row
+from engine.requests import SummaryRequest
+from engine.text.prompts import PROMPT_VERSION, options_of
+from engine.training import loop as loops
+from engine.training.checkpoints import Checkpoints
+from engine.training.fine_tune import fine_tune
+from engine.training.job import Hyper, Pair, Trained, TrainingFailed, TrainingStopped
+from tests.engine.model.listening import write
+from tests.engine.tiny import NAMES
+from tests.engine.training.support import QUICK, Heard, pairs, same, settings
+
+pytestmark = pytest.mark.xdist_group("teachable-models")
+Models = dict[str, Path]
+LESSON = "Ana checked the invoice today."
+
+
+def train(model: Path, given: list[Pair], hyper: Hyper = QUICK, heard: Heard | None = None, **more: Any) -> Trained:
+    validation = more.pop("validation", [])
+    engine = more.pop("engine", settings(model))
+    return fine_tune(given, validation, engine=engine, hyper=hyper, listener=heard or Heard(), **more)
+
+
+def answers(model: Path, trained: Trained, folder: Path, dialogue: str) -> tuple[str, str]:
+    """What base and adapter write of a dialogue, served as the engine serves them."""
+    about = AdapterAbout(
+        "default", trained.info.name, trained.info.revision, trained.info.model_type, PROMPT_VERSION,
+        trained.tokenizer_sha256, "run", "data", "settings", 8, {}, {}, trained.info.fingerprint,
+    )  # fmt: skip
+    manifest = publish(folder, weights=trained.weights, config=trained.config, about=about)
+    served = load(settings(model))
+    served.attach(served.prepare(folder / manifest.id))
+    planner = Planner(served.info, served.count_tokens, served.render_chat)
+    request = SummaryRequest(conversation_of(dialogue, key="c"))
+    (row,) = planner.plan(request, options_of(request, served.info)).rows
+    rows = [Row(row.prompt, 32, adapter=name) for name in ("base", manifest.id)]
+    base, adapted = (write(served, rows).ended[at].text for at in (0, 1))
+    return base, adapted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_lowers_the_loss_and_what_is_served_with_the_adapter_is_what_was_taught(
+    name: str, teachable_models: Models, tmp_path: Path
+) -> None:
+    model, heard = teachable_models[name], Heard()
+    taught = pairs(2, summary=LESSON)
+    epochs = 35 if name in ("llama", "qwen3") else 70
+    trained = train(model, taught, replace(QUICK, rank=16, alpha=32, batch=2, epochs=epochs), heard)
+    assert heard.losses[-1] < heard.losses[0] / 10
+    base, adapted = answers(model, trained, tmp_path, taught[0].dialogue)
+    assert adapted.lower().startswith("ana checked the")
+    assert not base.lower().startswith("ana checked")
+    assert not any("head" in key or "embed" in key or "shared" in key for key in trained.weights)
+
+
+def test_a_run_that_goes_on_from_its_checkpoint_ends_with_the_weights_of_one_that_was_never_stopped(
+    teachable_models: Models, tmp_path: Path
+) -> None:
+    model, given = teachable_models["bart"], pairs(12)
+    whole = train(model, given, replace(QUICK, dropout=0.1), validation=pairs(15)[12:])
+    with pytest.raises(TrainingStopped) as stopped:
+        train(model, given, replace(QUICK, dropout=0.1), Heard(stop_after=7), validation=pairs(15)[12:],
+              checkpoints=tmp_path, run="one")  # fmt: skip
+    assert stopped.value.step == 7
+    heard = Heard()
+    resumed = train(model, given, replace(QUICK, dropout=0.1), heard, validation=pairs(15)[12:],
+                    checkpoints=tmp_path, run="one")  # fmt: skip
+    assert heard.begun == (7, 18)
+    assert same(whole.weights, resumed.weights)
+    assert whole.metrics["validation_loss"] == resumed.metrics["validation_loss"]
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(teachable_models: Models, tmp_path: Path) -> None:
+    model, given = teachable_models["bart"], pairs(4)
+    with pytest.raises(TrainingStopped):
+        train(model, given, QUICK, Heard(stop_after=3), checkpoints=tmp_path, run="one")
+    heard = Heard()
+    train(model, given, replace(QUICK, epochs=1), heard, checkpoints=tmp_path, run="another")
+    assert heard.begun[0] == 0
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_other_ones(teachable_models: Models) -> None:
+    model, given, short = teachable_models["t5"], pairs(6), replace(QUICK, epochs=2)
+    one, two, other = (train(model, given, replace(short, seed=seed)) for seed in (3, 3, 4))
+    assert same(one.weights, two.weights)
+    assert not same(one.weights, other.weights)
+
+
+def test_cutting_a_step_into_more_passes_changes_nothing_but_rounding(teachable_models: Models) -> None:
+    model, given = teachable_models["qwen3"], pairs(4)
+    whole, cut = Heard(), Heard()
+    train(model, given, replace(QUICK, epochs=1), whole)
+    train(model, given, replace(QUICK, epochs=1, accumulation=4), cut)
+    assert whole.losses == pytest.approx(cut.losses, rel=2e-2)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_sets_of_one_and_two_pairs_train_without_validation(count: int, teachable_models: Models) -> None:
+    trained = train(teachable_models["bart"], pairs(count))
+    assert trained.metrics["steps"] == 6
+    assert "validation_loss" not in trained.metrics
+
+
+def test_a_set_of_no_usable_pair_is_refused_with_what_is_wrong_with_them(teachable_models: Models) -> None:
+    with pytest.raises(TrainingFailed, match=r"None of the pairs can be used .* \(2 too long\)"):
+        train(teachable_models["bart"], [Pair("Ana: " + "the invoice " * 9000, LESSON)] * 2)
+
+
+def test_training_ends_early_once_the_validation_loss_has_not_fallen_for_a_while(teachable_models: Models) -> None:
+    heard = Heard()
+    hyper = replace(QUICK, epochs=40, patience=2, learning_rate=0.05)
+    trained = train(teachable_models["bart"], pairs(8), hyper, heard, validation=pairs(12)[8:])
+    looks = [point.loss for point in heard.points if point.kind == "validation"]
+    assert trained.metrics["stopped_early"]
+    assert trained.metrics["steps"] < trained.metrics["steps_planned"]
+    assert trained.metrics["validation_loss"] == pytest.approx(min(looks), abs=1e-3)
+
+
+def test_the_weights_are_those_of_the_best_validation_and_not_the_last(
+    teachable_models: Models, tmp_path: Path
+) -> None:
+    # What is learned by heart is of no use for other conversations, sooner or later.
+    given, held = pairs(4, summary=LESSON), pairs(8)[4:]
+    hyper = replace(QUICK, epochs=24, patience=99)
+    trained = train(teachable_models["bart"], given, hyper, validation=held)
+    best = trained.metrics["best_step"]
+    assert 0 < best < trained.metrics["steps"]
+    with pytest.raises(TrainingStopped):
+        train(teachable_models["bart"], given, hyper, Heard(stop_after=best), validation=held, checkpoints=tmp_path)
+    there = Checkpoints(tmp_path).latest()
+    assert there is not None and there.step == best
+    assert same(there.weights, trained.weights)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(
+    broken: float, teachable_models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = loops.Forward.__call__
+
+    def now_and_then(self: Any, batch: Any) -> torch.Tensor:
+        loss = forward(self, batch)
+        return loss * broken if batch.wanted and len(heard.losses) == 2 else loss
+
+    heard = Heard()
+    monkeypatch.setattr(loops.Forward, "__call__", now_and_then)
+    with pytest.raises(TrainingFailed, match="no number any more at step 3"):
+        train(teachable_models["bart"], pairs(4), QUICK, heard)
+
+
+def test_an_absurd_learning_rate_is_told_and_does_not_make_an_adapter(teachable_models: Models) -> None:
+    hyper = replace(QUICK, learning_rate=1e30, epochs=20, warmup=0.0)
+    with pytest.raises(TrainingFailed, match="no number"):
+        train(teachable_models["bart"], pairs(4), hyper)
+
+
+def test_memory_that_does_not_suffice_is_refused_before_weights_are_loaded(
+    teachable_models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.model import hardware
+
+    monkeypatch.setattr(hardware, "free_memory", lambda *_: 50 * 2**20)
+    heard = Heard()
+    with pytest.raises(TrainingFailed, match=r"needs about \d+ MB of main memory, and 52 MB are free") as refused:
+        train(teachable_models["bart"], pairs(4), QUICK, heard)
+    assert "TRAIN_ACCUMULATION" in refused.value.hint
+    assert not any("Loading" in sentence for sentence in heard.said)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_four_bit_weights_train_where_there_is_no_memory_for_dense_ones_and_with_activations_worked_out_again(
+    name: str, teachable_models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.training import fine_tune as door
+    from engine.training.memory import MemoryPlan
+
+    monkeypatch.setattr(door, "_plan", lambda *_: MemoryPlan("nf4", checkpointing=True, needed=0))
+    heard = Heard()
+    trained = train(teachable_models[name], pairs(4, summary=LESSON), replace(QUICK, epochs=8), heard,
+                    validation=pairs(2, summary=LESSON))  # fmt: skip
+    assert trained.metrics["representation"] == "nf4"
+    assert heard.losses[-1] < heard.losses[0] * 0.8
+
+
+def test_a_checkpoint_that_finds_no_room_is_told_and_the_run_goes_on(
+    teachable_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("engine.training.checkpoints.os.fsync", full)
+    heard = Heard()
+    hyper = replace(QUICK, epochs=2, checkpoint_seconds=1e-9)
+    assert train(teachable_models["bart"], pairs(4), hyper, heard, checkpoints=tmp_path / "c").weights
+    assert "The checkpoint after step 1 could not be written: no space left on device." in heard.said
+    assert not list((tmp_path / "c").iterdir())
