@@ -14,8 +14,9 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlmodel import Session
@@ -27,7 +28,7 @@ from engine.scopes import parse
 from engine.settings import EngineSettings
 from storage import run_queries as queries
 from storage.database import Database
-from storage.errors import InputError, RedraftError
+from storage.errors import InputError, RedraftError, StorageError
 from storage.home import Home
 from storage.learning_tables import PairRow, RunRow
 
@@ -142,7 +143,8 @@ def start_run(
                 details={"scope": scope, "cause": cause, "pairs": len(chosen.pairs), "data": data_hash},
                 now=moment,
             )
-            run_lock(home, run_id).parent.mkdir(mode=0o700)
+            with _told_as_storage_error(home.runs):
+                run_lock(home, run_id).parent.mkdir(mode=0o700)
     except BaseException:
         # Made last inside the transaction: without its row it means nothing.
         with contextlib.suppress(OSError):
@@ -260,7 +262,9 @@ def spawn(home: Home, run_id: str, *, environment: Mapping[str, str] | None = No
     Raises:
         StorageError: the run's directory cannot be written.
     """
-    log = os.open(home.runs / run_id / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    path = home.runs / run_id / "log.txt"
+    with _told_as_storage_error(path):
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     given = dict(os.environ if environment is None else environment)
     try:
         return subprocess.Popen(
@@ -273,6 +277,15 @@ def spawn(home: Home, run_id: str, *, environment: Mapping[str, str] | None = No
         )
     finally:
         os.close(log)
+
+
+@contextlib.contextmanager
+def _told_as_storage_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise StorageError(f"{path} cannot be written: {reason}.", "Run `redraft doctor`.") from error
 
 
 def alive(home: Home, run_id: str) -> bool:
