@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -101,11 +101,16 @@ def alone(home: Home, wait_s: float) -> Iterator[None]:
 
     Raises:
         StorageError: another one did not end in time.
+        OSError: what a killed one has left cannot be removed.
     """
     from filelock import FileLock, Timeout
 
     try:
         with FileLock(home.root / "erasing.lock", timeout=wait_s, mode=0o600):
+            # What one that was killed while it wrote its order has left names somebody, too.
+            for path in home.root.glob(f".{_pending_file(home).name}.*.tmp"):
+                with suppress(FileNotFoundError):
+                    path.unlink()
             yield
     except Timeout as error:
         raise StorageError(
