@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from engine.conversation import Conversation, Message
-from engine.formats.text import build, parse_turns
+from engine.formats.text import Turn, build, parse_turns
 from engine.formats.values import iso_time
 from engine.text.parts import tidy, tidy_name
 from storage.errors import InputError
@@ -55,9 +55,25 @@ def conversation_of(dialogue: str, *, key: str) -> Conversation:
     """
     header, turns = parse_turns(dialogue, each_line_a_turn=True)
     if not turns:
+        header, turns = "", turns_of_ours(dialogue)
+    if not turns:
         raise InputError("No line of the dialogue says who speaks.", "Write it as `Name: text` lines.")
     found = build(header, turns, name="the dialogue", title="")
     return Conversation(id=key, messages=found.messages)
+
+
+def turns_of_ours(dialogue: str) -> list[Turn]:
+    """The turns of what :func:`dialogue_of` made, whatever people call themselves (`Wow!`, `10`); none of other texts.
+
+    It is for dialogues in which nobody has a name that could be told from a sentence.
+    """
+    turns = []
+    for line in dialogue.split("\n"):
+        name, separator, text = line.partition(": ")
+        if not separator or tidy_name(name) != name:
+            return []
+        turns.append(Turn(name, [text]))
+    return turns
 
 
 def content_hash(dialogue: str, summary: str) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.formats.rows import readable
 from engine.formats.text import parse_turns
 from engine.formats.values import identifier
+from engine.learning.dialogues import turns_of_ours
 from engine.learning.row_files import Raw, refused
 from engine.text.safety import visible
 
@@ -64,7 +65,9 @@ def pair_of(raw: Raw, *, file: str) -> PairText | None:
     references = _references(raw, file)
     if not dialogue or not references:
         return None
-    if not parse_turns(dialogue, each_line_a_turn=True)[1]:
+    origin = _one_of(raw, "origin", ORIGINS, file)
+    ours = origin in ("edited", "blind") and turns_of_ours(dialogue)
+    if not ours and not parse_turns(dialogue, each_line_a_turn=True)[1]:
         raise _malformed(
             raw, file, "has a dialogue in which no line says who speaks", "Write it as `Name: text` lines."
         )
@@ -73,7 +76,7 @@ def pair_of(raw: Raw, *, file: str) -> PairText | None:
         dialogue=dialogue,
         summary=references[0],
         summaries=tuple(references[1:]),
-        origin=_one_of(raw, "origin", ORIGINS, file),
+        origin=origin,
         source=_words(raw, "source", file),
         licence=_words(raw, "licence", file),
         style=_one_of(raw, "style", STYLES, file),
@@ -83,11 +86,20 @@ def pair_of(raw: Raw, *, file: str) -> PairText | None:
 
 
 def row_of(pair: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of a pair, in the order of :data:`COLUMNS`; ``summaries`` has all its references."""
+    """The row of a pair, with the columns of :data:`COLUMNS`; ``summaries`` has all its references.
+
+    Texts are as an import keeps them, whatever way they came, so that what is exported comes in unchanged.
+    """
+    texts = [seen(text) for text in (pair["summary"], *pair["summaries"])]
+    words = ("source", "licence", "focus", "output_language")
     return {
-        **{name: pair[name] for name in COLUMNS if name not in ("id", "summaries")},
-        "id": pair["name"] or pair["id"],
-        "summaries": [pair["summary"], *pair["summaries"]],
+        "id": identifier(pair["name"]) or pair["id"],
+        "dialogue": seen(pair["dialogue"]),
+        "summary": texts[0],
+        "summaries": _unlike(texts),
+        "origin": pair["origin"],
+        "style": pair["style"],
+        **{name: _one_line(pair[name])[:_LONGEST_WORDS].strip() for name in words},
     }
 
 
@@ -104,8 +116,16 @@ def _references(raw: Raw, file: str) -> list[str]:
         if not isinstance(text, str):
             raise _malformed(raw, file, "has something in `summaries` that is no text")
         texts.append(seen(text))
-    unlike = {" ".join(text.split()): text for text in reversed(texts) if text}
-    return [text for text in texts if text and unlike.pop(" ".join(text.split()), None) is not None]
+    return _unlike(texts)
+
+
+def _unlike(texts: Iterable[str]) -> list[str]:
+    """The texts in their order, each once and none empty; how they are broken into lines makes none another."""
+    first: dict[str, str] = {}
+    for text in texts:
+        if text:
+            first.setdefault(" ".join(text.split()), text)
+    return list(first.values())
 
 
 def _list(raw: Raw, file: str) -> list[Any] | None:
@@ -138,7 +158,11 @@ def _words(raw: Raw, name: str, file: str) -> str:
         return ""
     if not isinstance(value, str) or len(value) > _LONGEST_WORDS:
         raise _malformed(raw, file, f"has a `{name}` that is no short text")
-    return " ".join(visible(value, keep_newlines=False).split())
+    return _one_line(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(visible(text, keep_newlines=False).split())
 
 
 def _one_of(raw: Raw, name: str, allowed: tuple[str, ...], file: str) -> str:

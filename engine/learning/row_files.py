@@ -14,8 +14,8 @@ import io
 import json
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -61,8 +61,8 @@ def rows_of(path: Path) -> Iterator[Iterator[Raw]]:
             cannot be read; which one is told.
     """
     name = "standard input" if str(path) == "-" else shown(path.name)
-    with _opened(path, name) as binary:
-        yield _rows(binary, name)
+    with _opened(path, name) as binary, closing(_rows(binary, name)) as rows:
+        yield rows
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _unpacked(file: io.BufferedReader) -> io.BufferedReader:
     return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=file)), _CHUNK)
 
 
-def _rows(binary: io.BufferedReader, name: str) -> Iterator[Raw]:
+def _rows(binary: io.BufferedReader, name: str) -> Generator[Raw, None, None]:
     """The rows; what goes wrong with the bytes on the way is told by where it was."""
     at = [0]
     try:
