@@ -194,12 +194,12 @@ def test_a_name_in_a_file_is_refused_and_its_conversations_are_named(sqlite: Dat
     assert told.value.hint.endswith("--conversation elsewhere")
 
 
-def test_somebody_of_whom_nothing_is_here_is_remembered_for_older_backups(database: Database) -> None:
-    plant(database)
-    done = erase(database, user="slack:U0NOBODY")
+def test_somebody_of_whom_nothing_is_here_is_remembered_for_older_backups(sqlite: Database) -> None:
+    plant(sqlite)
+    done = erase(sqlite, user="slack:U0NOBODY")
     assert not any(done.counts.values())
-    assert [mark.is_about("slack:U0NOBODY") for mark in journal.remembered(database.home)] == [True]
-    assert columns_with(database, SENTENCE)
+    assert [mark.is_about("slack:U0NOBODY") for mark in journal.remembered(sqlite.home)] == [True]
+    assert columns_with(sqlite, SENTENCE)
 
 
 def test_an_account_of_the_same_number_on_another_platform_is_somebody_else(sqlite: Database) -> None:
@@ -256,19 +256,19 @@ def test_a_fine_tune_begun_since_settles_what_is_owed_unless_it_failed(sqlite: D
             assert retraining_owed(session) == owed, state
 
 
-def test_at_the_deadline_a_scope_falls_back_to_the_base_and_the_files_go(database: Database) -> None:
-    plant(database)
-    serving = learn(database)
-    promote(database, database.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
-    erase(database)
-    assert retire_overdue(database, database.home, LEARNING, now=NOW + GIVE_UP - timedelta(minutes=1)) == []
-    assert retire_overdue(database, database.home, LEARNING, now=NOW + GIVE_UP) == [serving]
-    with database.read() as session:
+def test_at_the_deadline_a_scope_falls_back_to_the_base_and_the_files_go(sqlite: Database) -> None:
+    plant(sqlite)
+    serving = learn(sqlite)
+    promote(sqlite, sqlite.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
+    erase(sqlite)
+    assert retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW + GIVE_UP - timedelta(minutes=1)) == []
+    assert retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW + GIVE_UP) == [serving]
+    with sqlite.read() as session:
         assert pointer(session, "default") == "base" and retraining_owed(session) == []
         assert not session.scalars(select(AlertRow).where(col(AlertRow.cleared_at).is_(None))).all()
-    assert not (database.home.adapters / serving).exists()
-    assert retire_overdue(database, database.home, LEARNING, now=NOW + 2 * GIVE_UP) == []
-    assert verify(database).findings == ()
+    assert not (sqlite.home.adapters / serving).exists()
+    assert retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW + 2 * GIVE_UP) == []
+    assert verify(sqlite).findings == ()
 
 
 def test_with_now_they_go_at_once(sqlite: Database) -> None:
@@ -361,7 +361,14 @@ def _dies(*_: object, **__: object) -> None:
     raise Died
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        *(("sqlite", step) for step in STEPS),
+        pytest.param("postgresql", "before the rows", marks=pytest.mark.xdist_group("postgresql")),
+        pytest.param("postgresql", "before the free space", marks=pytest.mark.xdist_group("postgresql")),
+    ],
+)
 def test_one_that_was_cut_off_is_brought_to_its_end_whoever_comes_next(
     database: Database, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -405,6 +412,13 @@ def test_a_file_that_cannot_be_removed_is_told_and_the_next_try_ends_it(
         erase(sqlite)
     erase(sqlite)
     assert files_with(sqlite.home.root, *TRACES) == []
+
+
+def test_an_order_whose_writer_was_killed_names_nobody_for_long(sqlite: Database) -> None:
+    unfinished = sqlite.home.root / ".erasing.json.4711.tmp"
+    unfinished.write_text(IMKE[:9] + ACCOUNT)
+    retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW)
+    assert files_with(sqlite.home.root, ACCOUNT) == []
 
 
 def test_two_at_once_wait_for_each_other(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,8 @@ LEARNING = LearningSettings()
 TRACES = (SENTENCE, ACCOUNT)
 LATER = NOW + timedelta(days=1)
 Make = Callable[..., StorageSettings]
+#: For what is the same on both databases.
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def save(settings: StorageSettings, directory: Path) -> Path:
 def saved(settings: StorageSettings, tmp_path: Path) -> Path:
     """A backup with Imke's words and an adapter in service that learnt from them."""
     with opened(settings) as database:
-        plant(database, much=20)
+        plant(database, much=14)
         adapter = learn(database)
         promote(database, database.home, LEARNING, adapter_id=adapter, by="local:ana", force=True, reason="x", now=NOW)
     return save(settings, tmp_path / "saved")
@@ -123,6 +125,7 @@ def test_nobody_who_has_the_database_open_sees_them_meanwhile(
     assert seen == [[]]
 
 
+@on_sqlite
 def test_adapters_that_went_at_once_do_not_serve_again(settings: StorageSettings, saved: Path) -> None:
     erase(settings, immediately=True)
     restore(settings, saved)
@@ -160,7 +163,14 @@ def test_a_backup_made_after_the_erasure_is_restored_as_it_is(
         assert columns_with(database, SENTENCE)  # what she wrote since is hers to have read
 
 
-@pytest.mark.parametrize("other", ["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        ("sqlite", "sqlite"),
+        pytest.param("sqlite", "postgresql", marks=pytest.mark.xdist_group("postgresql")),
+        pytest.param("postgresql", "sqlite", marks=pytest.mark.xdist_group("postgresql")),
+    ],
+)
 def test_a_new_machine_takes_over_erasures_and_heads_of_the_backup(
     settings: StorageSettings, saved: Path, tmp_path: Path, make_settings: Make, other: str
 ) -> None:
@@ -177,6 +187,7 @@ def test_a_new_machine_takes_over_erasures_and_heads_of_the_backup(
     assert checked(there).findings == ()
 
 
+@on_sqlite
 def test_restores_back_and_forth_are_no_tampering(settings: StorageSettings, tmp_path: Path) -> None:
     write(settings, 3)
     old = save(settings, tmp_path / "old")
@@ -194,6 +205,7 @@ def test_restores_back_and_forth_are_no_tampering(settings: StorageSettings, tmp
     assert checked(settings).findings == ()
 
 
+@on_sqlite
 def test_what_is_done_to_a_restored_ledger_is_found(settings: StorageSettings, tmp_path: Path) -> None:
     write(settings, 3)
     old = save(settings, tmp_path / "old")
@@ -240,6 +252,7 @@ def test_a_restore_that_fails_leaves_the_heads_as_they_were(
         assert heads.read(database.home) == before and verify(database).findings == ()
 
 
+@on_sqlite
 def test_one_killed_before_the_database_was_replaced_excuses_nothing_and_accuses_nobody(
     settings: StorageSettings, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +274,7 @@ def test_one_killed_before_the_database_was_replaced_excuses_nothing_and_accuses
         assert verify(database).findings
 
 
+@on_sqlite
 def test_a_restore_waits_for_an_erasure(
     settings: StorageSettings, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
