@@ -86,9 +86,8 @@ class Child:
                     if not alone:
                         return self._ended("stopped", "It was stopped before its turn came; it can be resumed.")
                     return await self._work(row, settings, engine)
-            except StorageError:
-                raise
             except RedraftError as error:
+                # A disk that is full has room for the sentence that says so, or else this raises once more.
                 return self._failed(error)
             except Exception as error:
                 self._log.exception("the run failed")
@@ -217,11 +216,10 @@ class Child:
     # Measuring ------------------------------------------------------------------------------------------------------
 
     async def _measure(self, adapter_id: str, settings: LearningSettings, engine: EngineSettings) -> str:
-        """Evaluate the candidate and write the report; a sentence on what of this could not be done, or nothing."""
+        """Evaluate the candidate; a sentence where that could not be done, or nothing."""
         from engine.client import find_client
         from engine.learning.evaluation import evaluate
         from engine.learning.registry import RegistrySource
-        from engine.learning.report import write_report
 
         self._say(f"Measures {adapter_id} on held-out conversations.")
         note = ""
@@ -238,10 +236,6 @@ class Child:
             note = f"It could not be measured: {error.message}"
         finally:
             await client.close()
-        try:
-            write_report(self._database, self._home, self._run_id)
-        except RedraftError as error:
-            note = note or f"Its report could not be written: {error.message}"
         return note
 
     def _measuring(self, sentence: str) -> None:
@@ -290,6 +284,16 @@ class Child:
             if adapter is not None and adapter.state == "candidate":
                 alerts.candidate_waiting(session, adapter=adapter)
         self._log.info("the run is finished", adapter=adapter_id, verdict=verdict)
+        self._report()
+
+    def _report(self) -> None:
+        """Write the report of a run that has ended: it says how. `redraft evaluate` writes one that could not be."""
+        from engine.learning.report import write_report
+
+        try:
+            write_report(self._database, self._home, self._run_id)
+        except RedraftError as error:
+            self._log.warning("the report could not be written", reason=error.message)
 
     def _failed(self, error: RedraftError) -> int:
         self._log.error("the run failed", reason=error.message)
@@ -302,6 +306,8 @@ class Child:
             runs.end_run(ledger, row, state, message)
             if state == "failed":
                 alerts.run_failed(session, scope=row.scope, run_id=row.id, message=message)
+        if state == "failed":
+            self._report()
         return STOPPED if state == "stopped" else FAILED
 
     def _checkpoints(self) -> Any:
