@@ -17,6 +17,7 @@ from engine.learning.settings import LearningSettings
 from engine.records import store_summary
 from engine.requests import Coverage, SummaryRequest, SummaryResult, SummarySentence
 from storage.database import Database
+from storage.learning_tables import PairRow
 
 NOW = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)
 SETTINGS = LearningSettings()
@@ -128,6 +129,36 @@ def rows(count: int, *, start: int = 0) -> list[dict[str, Any]]:
         }
         for number in range(start, start + count)
     ]
+
+
+def pair(**told: Any) -> PairRow:
+    """An approved pair to train on, from a file unless told otherwise; of its own words."""
+    number = next(_numbers)
+    what = {
+        "id": f"{number:032x}",
+        "content_hash": f"{number:064x}",
+        "conversation_key": f"key-{number}",
+        "dialogue": f"Ana: {words(number, 8)}",
+        "summary": f"Summary {number}.",
+        "origin": "imported",
+        "platform": "file",
+        "state": "approved",
+        "split": "train",
+        "created_at": NOW,
+        "decided_at": NOW,
+    }
+    return PairRow(**(what | told))
+
+
+def chat_pair(**told: Any) -> PairRow:
+    """An approved blind pair of a public Slack channel."""
+    return pair(**({"platform": "slack", "workspace": "T1", "channel": "C1", "public": True, "origin": "blind"} | told))
+
+
+def keep(database: Database, *pairs: PairRow) -> None:
+    """Store pairs as they are."""
+    with database.write() as session:
+        session.add_all(pairs)
 
 
 def said(made: Sequence[Message]) -> str:
