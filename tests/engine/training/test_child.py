@@ -1,0 +1,188 @@
+"""A whole fine-tune as its process does it, run here: from a row to a candidate, its figures and its report."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.learning import registry, runs
+from engine.learning.alerts import open_alerts
+from engine.learning.child import FAILED, FINISHED, STOPPED, Child
+from engine.learning.learner import Stop
+from engine.learning.ledger_check import verify
+from engine.learning.locks import machine_lock, taken
+from engine.learning.settings import LearningSettings
+from engine.settings import EngineSettings
+from engine.training.checkpoints import Checkpoints
+from storage import run_queries as queries
+from storage.database import Database
+from storage.learning_tables import AdapterRow, RunRow
+from tests.engine.training.people import QUICK_SETTINGS, take
+
+pytestmark = pytest.mark.xdist_group("teachable-models")
+Begin = Callable[[], str]
+
+
+@pytest.fixture
+def kind() -> str:
+    return "sqlite"  # queries of its own are tested on both elsewhere
+
+
+@pytest.fixture
+def begin(
+    database: Database, teachable_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Begin:
+    """Begins a run of three pairs, with one to measure on."""
+    for name, value in {**QUICK_SETTINGS, "ENGINE_MODEL": str(teachable_models["bart"])}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # this process has more to do afterwards
+    take(database, tmp_path, train=3, heldout=1)
+
+    def begin() -> str:
+        return runs.start_run(
+            database, database.home, settings=LearningSettings.load(), engine=EngineSettings.load(), scope="default",
+            cause="manual", by="local:ana",
+        ).id  # fmt: skip
+
+    return begin
+
+
+async def done(database: Database, run_id: str, stop: Stop | None = None) -> int:
+    return await Child(database, database.home, run_id, stop or Stop()).run()
+
+
+def row(database: Database, run_id: str) -> RunRow:
+    with database.read() as session:
+        found = session.get(RunRow, run_id)
+    assert found is not None
+    return found
+
+
+def adapters(database: Database) -> list[AdapterRow]:
+    with database.read() as session:
+        return list(registry.list_adapters(session))
+
+
+def alerts(database: Database) -> list[str]:
+    with database.read() as session:
+        return [alert.kind for alert in open_alerts(session)]
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Files of at most so many bytes: beyond it the kernel refuses to write, as it does where a disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_run_ends_with_a_measured_candidate_its_curves_and_its_report(database: Database, begin: Begin) -> None:
+    run_id = begin()
+    assert await done(database, run_id) == FINISHED
+    ended, (adapter,) = row(database, run_id), adapters(database)
+    assert (ended.state, ended.adapter_id, ended.step, ended.steps) == ("finished", adapter.id, 4, 4)
+    assert ended.message == f"The candidate {adapter.id} was found inconclusive."
+    assert (adapter.state, adapter.run_id, adapter.train_pairs, adapter.verdict) == (
+        "candidate", run_id, 3, "inconclusive",
+    )  # fmt: skip
+    with database.read() as session:
+        points = queries.progress(session=session, run_id=run_id, kind="train")
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    left = sorted(path.name for path in (database.home.runs / run_id).iterdir())
+    assert left == ["evaluation.json", "report.html", "run.lock"]
+    assert alerts(database) == ["candidate-waiting"]
+    assert not verify(database).findings
+
+
+async def test_where_the_disk_is_full_no_adapter_is_half_there_and_the_run_goes_on_once_there_is_room(
+    database: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.model import adapter_files
+
+    run_id, real = begin(), adapter_files.publish
+
+    def publish(*args: Any, **given: Any) -> Any:
+        with room_for(20_000):
+            return real(*args, **given)
+
+    monkeypatch.setattr(adapter_files, "publish", publish)
+    assert await done(database, run_id) == FAILED
+    failed = row(database, run_id)
+    assert (failed.state, failed.adapter_id) == ("failed", "")
+    told = f"The adapter could not be written to {database.home.adapters}: file too large."
+    assert failed.message.startswith(told)
+    assert not list(database.home.adapters.iterdir())
+    assert alerts(database) == ["run-failed"]
+    monkeypatch.setattr(adapter_files, "publish", real)
+    runs.check_resumable(database.home, failed)
+    assert await done(database, run_id) == FINISHED
+    ended = row(database, run_id)
+    assert (ended.resumed, ended.adapter_id) == (1, adapters(database)[0].id)
+    assert alerts(database) == ["candidate-waiting"]
+
+
+async def test_a_checkpoint_that_there_is_no_room_for_leaves_the_one_before(
+    database: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, real, stop = begin(), Checkpoints.save, Stop()
+
+    def save(self: Checkpoints, checkpoint: Any) -> None:
+        if checkpoint.step < 2:
+            return real(self, checkpoint)
+        stop.ask()
+        with room_for(20_000):
+            return real(self, checkpoint)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setenv("TRAIN_CHECKPOINT_MINUTES", "0.000001")
+    assert await done(database, run_id, stop) == STOPPED
+    kept = Checkpoints(database.home.runs / run_id / "checkpoints").latest()
+    assert kept is not None
+    assert kept.step == 1
+    monkeypatch.setattr(Checkpoints, "save", real)
+    assert await done(database, run_id) == FINISHED
+    assert row(database, run_id).step == 4
+
+
+async def test_a_run_waits_for_the_machine_says_so_and_can_be_stopped_meanwhile(
+    database: Database, begin: Begin
+) -> None:
+    run_id, stop = begin(), Stop()
+    said: list[str] = []
+
+    class Asking(Child):
+        def _wait(self) -> bool:
+            waits = super()._wait()
+            said.append(row(database, run_id).message)
+            stop.ask()
+            return waits
+
+    with taken(machine_lock(LearningSettings.load()), wait=lambda: False) as mine:
+        assert mine
+        assert await Asking(database, database.home, run_id, stop).run() == STOPPED
+    assert said[0] == "Waits for another fine-tune on this machine to end."
+    assert row(database, run_id).message == "It was stopped before its turn came; it can be resumed."
+
+
+async def test_a_run_that_another_process_does_or_that_has_ended_is_not_done_again(
+    database: Database, begin: Begin
+) -> None:
+    run_id = begin()
+    with taken(runs.run_lock(database.home, run_id), wait=lambda: False):
+        assert await done(database, run_id) == FAILED
+    assert row(database, run_id).state == "queued"
+    with database.write() as session:
+        found = session.get(RunRow, run_id)
+        assert found is not None
+        found.state = "finished"
+    assert await done(database, run_id) == FAILED
+    assert row(database, run_id).state == "finished"
