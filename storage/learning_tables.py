@@ -86,8 +86,9 @@ class PairRow(Base, table=True):
         _in("origin", "edited", "blind", "imported", "case"),
         _in("state", "pending", "approved", "rejected"),
         _in("split", "train", "heldout", "bridge"),
-        # `list` pages by the first; `stats`, and whether a run is due, count by the second without reading the rows.
+        # `list` pages by the first two; `stats`, and whether a run is due, count by the third without reading the rows.
         Index(None, "created_at", "id"),
+        Index(None, "state", "created_at", "id"),
         Index(
             "ix_pairs_counted",
             "platform", "workspace", "channel", "public", "direct", "state", "split", "origin", "superseded_by",

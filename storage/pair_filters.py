@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import ColumnElement, and_, false, func, or_, true
 from sqlmodel import col
 
 from storage.learning_tables import PairRow
@@ -29,6 +29,12 @@ class Within:
     workspace: str = ""
     channel: str = ""
     workspaces: bool = False
+
+    def holds(self, platform: str, workspace: str, channel: str, *, public: bool) -> bool:
+        """Whether pairs from there are of the scope: :func:`within`, for what has been read already."""
+        if not self.platform:
+            return platform == "file" or (self.workspaces and public)
+        return (platform, workspace) == (self.platform, self.workspace) and self.channel in ("", channel)
 
     @property
     def public_only(self) -> bool:
@@ -68,7 +74,8 @@ def candidates(place: Within, *, authorised: Collection[str]) -> ColumnElement[b
         public,
         or_(col(PairRow.platform).in_(("file", *authorised)), col(PairRow.origin) == "imported"),
         col(PairRow.direct).is_(False),
-        col(PairRow.superseded_by) == "",
+        # By its length, because SQLite would go by the index of that column, in which nearly all pairs are alike.
+        func.length(col(PairRow.superseded_by)) == 0,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, case, func, or_, select, tuple_, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -69,20 +69,42 @@ def count_decided(
     return session.scalar(query) or 0
 
 
-def counted(*, session: Session, place: Within | None = None) -> Sequence[Row[Any]]:
-    """How many pairs there are by place, publicity, state, split, origin and whether they are superseded.
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many pairs there are of one kind; ``superseded`` is whether another is used in their place."""
 
-    Rows of ``platform, workspace, channel, public, direct, state, split, origin, superseded, pairs``; an index answers.
+    platform: str
+    workspace: str
+    channel: str
+    public: bool
+    direct: bool
+    state: str
+    split: str
+    origin: str
+    superseded: bool
+    pairs: int
+    first: datetime
+
+
+def counted(*, session: Session, place: Within | None = None) -> list[Counted]:
+    """How many pairs there are by what they are; ``first`` is when the first one of those came, replaced or not.
+
+    An index answers, in its own order, so that nothing has to be sorted.
     """
-    superseded = (col(PairRow.superseded_by) != "").label("superseded")
     keys = (
         col(PairRow.platform), col(PairRow.workspace), col(PairRow.channel), col(PairRow.public), col(PairRow.direct),
-        col(PairRow.state), col(PairRow.split), col(PairRow.origin), superseded,
+        col(PairRow.state), col(PairRow.split), col(PairRow.origin),
     )  # fmt: skip
-    query = select(*keys, func.count().label("pairs")).group_by(*keys)
+    replaced = func.sum(case((col(PairRow.superseded_by) != "", 1), else_=0))
+    query = select(*keys, func.count(), replaced, func.min(col(PairRow.created_at))).group_by(*keys)
     if place is not None:
         query = query.where(within(place))
-    return session.execute(query).all()
+    found = []
+    for row in session.execute(query):
+        *kind, pairs, gone, first = row
+        counts = ((False, int(pairs - gone)), (True, int(gone)))
+        found += [Counted(*(*kind, superseded, count, first)) for superseded, count in counts if count]
+    return found
 
 
 def get_pair(*, session: Session, pair_id: str) -> PairRow | None:
@@ -188,38 +210,45 @@ def own_blind(*, session: Session, conversation_id: str, author_id: str, but: st
 
 @dataclass(frozen=True, slots=True)
 class BlindHeldOut:
-    """Held-out conversations of a scope that have a blind reference, by whether one is approved or waits.
+    """Held-out conversations of a scope that have a blind reference, by whether one is approved or only waits.
 
-    ``lately`` are those whose references came after a time and were not rejected; ``first`` is when the scope's first
-    pair of any kind came.
+    ``lately`` are those whose references came after a time and were not rejected.
     """
 
     approved: int
     waiting: int
     lately: int
-    first: datetime | None
 
 
 def blind_held_out(
     *, session: Session, place: Within, authorised: Collection[str], origins: Collection[str], since: datetime
 ) -> BlindHeldOut:
     """What a scope's gate has to go by."""
-    held = (
-        candidates(place, authorised=authorised),
-        col(PairRow.split) == "heldout",
-        col(PairRow.origin).in_(origins),
-        col(PairRow.seen_draft).is_(False),
+    state, key = col(PairRow.state), col(PairRow.conversation_key)
+
+    def any_of(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.max(case((condition, 1), else_=0))
+
+    conversations = (
+        select(
+            any_of(state == "approved").label("approved"),
+            any_of(state == "pending").label("waits"),
+            any_of(col(PairRow.created_at) >= since).label("lately"),
+        )
+        .where(
+            candidates(place, authorised=authorised),
+            col(PairRow.split) == "heldout",
+            col(PairRow.origin).in_(origins),
+            col(PairRow.seen_draft).is_(False),
+            state != "rejected",
+        )
+        .group_by(key)
+        .subquery()
     )
-    key = col(PairRow.conversation_key)
-    approved = select(key).where(*held, col(PairRow.state) == "approved")
-    waiting = select(key).where(*held, col(PairRow.state) == "pending", key.not_in(approved))
-    lately = select(key).where(*held, col(PairRow.state) != "rejected", col(PairRow.created_at) >= since)
-    first = session.scalar(select(func.min(col(PairRow.created_at))).where(within(place)))
-    return BlindHeldOut(_distinct(session, approved), _distinct(session, waiting), _distinct(session, lately), first)
-
-
-def _distinct(session: Session, query: Select[Any]) -> int:
-    return session.scalar(select(func.count()).select_from(query.distinct().subquery())) or 0
+    found = conversations.c
+    waiting = case((found.approved == 0, found.waits), else_=0)
+    counts = session.execute(select(func.sum(found.approved), func.sum(waiting), func.sum(found.lately))).one()
+    return BlindHeldOut(*(int(count or 0) for count in counts))
 
 
 @dataclass(frozen=True, slots=True, order=True)

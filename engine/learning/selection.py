@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from engine.learning.authorisation import authorised
 from engine.learning.splits import home_scope
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from engine.learning.settings import LearningSettings
     from storage.learning_tables import PairRow
+    from storage.pair_queries import Counted
 
 #: Why a pair of a scope is left out of its training, and how a sentence says it, in the order in which it is judged.
 REASONS = {
@@ -51,21 +52,6 @@ class Selection:
 
     pairs: Sequence[PairRow]
     left_out: dict[str, int]
-
-
-class Counted(Protocol):
-    """What one row of :func:`storage.pair_queries.counted` says of its pairs."""
-
-    platform: str
-    workspace: str
-    channel: str
-    public: bool
-    direct: bool
-    state: str
-    split: str
-    origin: str
-    superseded: bool
-    pairs: int
 
 
 def place_of(scope: str, settings: LearningSettings) -> Within:

@@ -19,9 +19,12 @@ from engine.scopes import DEFAULT
 from storage import pair_queries as queries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlmodel import Session
 
     from engine.learning.settings import LearningSettings
+    from storage.pair_queries import Counted
 
 _DAYS = 30
 #: Beyond this many days nobody is told a date.
@@ -77,13 +80,19 @@ def stats(session: Session, settings: LearningSettings, *, now: datetime | None 
     rows = queries.counted(session=session)
     scopes = {DEFAULT, *(home_scope(row, public=row.public) for row in rows)}
     ordered = sorted(scopes, key=lambda scope: (scope != DEFAULT, scope))
-    return [_scope(session, settings, scope, moment) for scope in ordered]
+    return [_scope(session, settings, scope, rows, moment) for scope in ordered]
 
 
-def _scope(session: Session, settings: LearningSettings, scope: str, now: datetime) -> ScopeStats:
+def _scope(
+    session: Session, settings: LearningSettings, scope: str, rows: Sequence[Counted], now: datetime
+) -> ScopeStats:
     place, platforms = place_of(scope, settings), authorised(session)
+    first = now
     states, splits, origins, left_out = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    for row in queries.counted(session=session, place=place):
+    for row in rows:
+        if not place.holds(row.platform, row.workspace, row.channel, public=row.public):
+            continue
+        first = min(first, row.first)
         left_out[reason(row, place, platforms)] += row.pairs
         if place.public_only and row.platform != "file" and not row.public:
             continue
@@ -95,7 +104,7 @@ def _scope(session: Session, settings: LearningSettings, scope: str, now: dateti
         session=session, place=place, authorised=platforms, origins=BLIND_ORIGINS, since=now - timedelta(days=_DAYS)
     )
     lacking = max(0, BLIND_NEEDED - blind.approved)
-    days = _DAYS if blind.first is None else min(_DAYS, max(1.0, (now - blind.first) / timedelta(days=1)))
+    days = min(_DAYS, max(1.0, (now - first) / timedelta(days=1)))
     per_day = blind.lately / days
     return ScopeStats(
         scope=scope,

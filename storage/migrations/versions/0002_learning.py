@@ -232,6 +232,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_pairs_created_at_id'), ['created_at', 'id'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_editor_id'), ['editor_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_source'), ['source'], unique=False)
+        batch_op.create_index(batch_op.f('ix_pairs_state_created_at_id'), ['state', 'created_at', 'id'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_superseded_by'), ['superseded_by'], unique=False)
         batch_op.create_index(batch_op.f('ix_pairs_supersedes'), ['supersedes'], unique=False)
 
