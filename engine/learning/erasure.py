@@ -258,7 +258,7 @@ def _carry_out(database: Database, home: Home, settings: LearningSettings, order
     journal.end(home)
     learners = _learners(database, work)
     with database.read() as session:
-        owed = retraining_owed(session)
+        owed = retraining_owed(session, now)
     return Erased(
         id=order.id,
         kind=order.kind,

@@ -7,7 +7,7 @@ was trained since serves their scope, or at once. None of them comes back: promo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
@@ -21,6 +21,8 @@ from storage.learning_tables import AdapterRow
 #: Why a tainted adapter is taken out at once.
 ERASED = "Words that it was trained on were erased."
 _IN_USE = ("active", "candidate")
+#: How long a scope whose adapter went at once is owed another; by then whoever uses it has made do without.
+_OWED = timedelta(days=30)
 
 
 def retire(session: Session, ledger: Ledger, row: AdapterRow, reason: str, now: datetime) -> None:
@@ -70,14 +72,17 @@ def _retire(database: Database, why: Callable[[Session, AdapterRow], str], now: 
     return gone
 
 
-def retraining_owed(session: Session) -> list[str]:
-    """Scopes in which a tainted adapter serves or waits and no fine-tune has begun since: these are to be trained anew.
+def retraining_owed(session: Session, now: datetime) -> list[str]:
+    """Scopes to be trained anew: a tainted adapter is in use there or went at once, and no fine-tune has begun since.
 
     One that failed or was refused does not count, so that it is tried again.
     """
     since: dict[str, datetime] = {}
     for row in queries.tainted(session=session):
-        if row.state in _IN_USE and row.tainted_at is not None:
+        if row.tainted_at is None:
+            continue
+        went_at_once = row.state == "retired" and row.reason == ERASED and now - row.tainted_at < _OWED
+        if row.state in _IN_USE or went_at_once:
             since[row.scope] = max(row.tainted_at, since.get(row.scope, row.tainted_at))
     return sorted(
         scope for scope, moment in since.items() if not queries.begun_since(session=session, scope=scope, moment=moment)

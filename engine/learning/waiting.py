@@ -87,7 +87,7 @@ def retrain(
         StorageError: the database cannot be used.
     """
     with database.read() as session:
-        owed = retraining_owed(session)
+        owed = retraining_owed(session, now)
     begun: list[RunRow] = []
     refused: dict[str, str] = {}
     moment = now.astimezone(UTC)

@@ -108,7 +108,7 @@ def test_with_now_what_learnt_from_it_is_out_of_service_when_the_command_ends(da
         [adapter],
         [],
     )
-    assert (found["deadline"], found["retraining_owed"]) == (None, [])
+    assert (found["deadline"], found["retraining_owed"]) == (None, ["default"])
     assert serving(database) == "base"
     assert not (database.home.adapters / adapter).exists()
 

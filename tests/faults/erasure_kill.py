@@ -71,13 +71,13 @@ def run(rounds: int, seed: int) -> dict[str, object]:
             home = Path(folder) / f"home-{number}"
             shutil.copytree(planted, home)
             step = "" if number % 2 == 0 else _STEPS[(number // 2) % len(_STEPS)]
-            killed[f"at_{step}" if step else "at_a_random_moment"] += 1
-            _kill(home, step, chance)
+            in_time = _kill(home, step, chance)
+            killed[f"at_{step}" if step else "at_a_random_moment" if in_time else "too_late"] += 1
             killed[_between(home, adapter)] += 1
             _again(home)
             _gone(home)
             shutil.rmtree(home)
-    return {"kills": rounds, **killed}
+    return {"kills": rounds - killed["too_late"], **killed}
 
 
 def _planted(home: Path) -> str:
@@ -103,17 +103,19 @@ def _start(home: Path, step: str, delay: float) -> subprocess.Popen[str]:
     )
 
 
-def _kill(home: Path, step: str, chance: random.Random) -> None:
+def _kill(home: Path, step: str, chance: random.Random) -> bool:
+    """Have a child forget and be killed on the way; whether it was, and had not ended before."""
     with _start(home, step, chance.uniform(0, 0.03)) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "begun\n", "the child did not begin"
         if not step:
             with suppress(subprocess.TimeoutExpired):
-                child.wait(chance.uniform(0.1, 1.0))
+                child.wait(chance.uniform(0.1, 0.8))
             child.kill()
         code = child.wait(60)
     if step:
         assert code == -signal.SIGKILL, f"the child was to die at {step} and ended with {code}"
+    return code == -signal.SIGKILL
 
 
 def _between(home: Path, adapter: str) -> str:

@@ -253,7 +253,7 @@ def test_a_fine_tune_begun_since_settles_what_is_owed_unless_it_failed(sqlite: D
                 RunRow(id="new", scope="default", state=state, cause="erasure", created_at=NOW + timedelta(1))
             )
         with sqlite.read() as session:
-            assert retraining_owed(session) == owed, state
+            assert retraining_owed(session, NOW) == owed, state
 
 
 def test_at_the_deadline_a_scope_falls_back_to_the_base_and_the_files_go(sqlite: Database) -> None:
@@ -264,7 +264,7 @@ def test_at_the_deadline_a_scope_falls_back_to_the_base_and_the_files_go(sqlite:
     assert retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW + GIVE_UP - timedelta(minutes=1)) == []
     assert retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW + GIVE_UP) == [serving]
     with sqlite.read() as session:
-        assert pointer(session, "default") == "base" and retraining_owed(session) == []
+        assert pointer(session, "default") == "base" and retraining_owed(session, NOW + GIVE_UP) == []
         assert not session.scalars(select(AlertRow).where(col(AlertRow.cleared_at).is_(None))).all()
     assert not (sqlite.home.adapters / serving).exists()
     assert retire_overdue(sqlite, sqlite.home, LEARNING, now=NOW + 2 * GIVE_UP) == []
@@ -277,9 +277,11 @@ def test_with_now_they_go_at_once(sqlite: Database) -> None:
     promote(sqlite, sqlite.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
     waiting = learn(sqlite, seed=2)
     done = erase(sqlite, immediately=True)
-    assert (done.tainted, set(done.retired), done.owed) == ((), {serving, waiting}, ())
+    assert (done.tainted, set(done.retired), done.owed) == ((), {serving, waiting}, ("default",))
     with sqlite.read() as session:
         assert pointer(session, "default") == "base"
+        assert retraining_owed(session, NOW + timedelta(days=29)) == ["default"]
+        assert retraining_owed(session, NOW + timedelta(days=30)) == []
     assert list(sqlite.home.adapters.iterdir()) == []
     assert recover(sqlite, sqlite.home, now=NOW).missing == []
 
