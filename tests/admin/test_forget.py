@@ -6,14 +6,17 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pexpect
 import pytest
 
-from engine.learning.ledger_check import show
+from engine.learning.erasure import forget
+from engine.learning.ledger_check import show, verify
 from engine.learning.pointers import pointer
 from engine.learning.promotion import promote
 from engine.learning.settings import LearningSettings
+from storage.backup import backup
 from storage.database import Database
 from storage.settings import StorageSettings
 from tests.admin.cli import redraft
@@ -134,3 +137,14 @@ def test_whom_is_named_by_an_account_and_by_one_option() -> None:
     assert both.returncode == 2
     odd = redraft("forget", "--user", "\x1b[31mImke", "--yes")
     assert odd.returncode == 1 and "names no account" in odd.stderr and "\x1b" not in odd.stderr
+
+
+def test_a_restore_of_an_older_backup_brings_nobody_back(database: Database, tmp_path: Path) -> None:
+    settings, saved = StorageSettings.load(), tmp_path / "saved"
+    backup(settings, saved, shown_settings={})
+    forget(database, database.home, LearningSettings(), user=IMKE, by="local:ana")
+    done = redraft("restore", saved, "--force")
+    assert done.returncode == 0, done.stderr
+    assert columns_with(database, OTHERS) and columns_with(database, *TRACES) == []
+    assert files_with(database.home.root, *TRACES) == []
+    assert verify(database).findings == ()

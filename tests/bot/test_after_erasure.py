@@ -14,6 +14,7 @@ from sqlmodel import col
 from bot.fine_tunes import FineTunes
 from engine.learning.daily import parts
 from engine.learning.erasure import forget
+from engine.learning.ledger_check import show
 from engine.learning.pointers import pointer
 from engine.learning.promotion import promote
 from engine.learning.settings import LearningSettings
@@ -81,6 +82,9 @@ def test_the_bot_trains_anew_without_what_is_gone_and_then_the_tainted_one_goes(
         assert (run.scope, run.cause) == ("default", "erasure")
         trained = set(session.scalars(select(col(RunPairRow.pair_id)).where(col(RunPairRow.run_id) == run_id)))
     assert trained == {f"imported-{number}" for number in range(3)}
+
+    (line,) = show(database, actions=["run.requested"], subject=run_id).lines
+    assert (line.actor, line.details["cause"], line.details["pairs"]) == ("redraft", "erasure", 3)
 
     with database.write() as session:
         row = session.get(RunRow, run_id)
