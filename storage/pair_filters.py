@@ -44,7 +44,7 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class PairFilter:
-    """Which pairs; None is any."""
+    """Which pairs; None is any. ``replaced`` are those in whose place another one is used."""
 
     state: str | None = None
     split: str | None = None
@@ -54,6 +54,7 @@ class PairFilter:
     channel: str | None = None
     author_id: str | None = None
     source: str | None = None
+    replaced: bool | None = None
     within: Within | None = None
 
 
@@ -90,4 +91,6 @@ def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
     fields = ("state", "split", "origin", "platform", "workspace", "channel", "author_id", "source")
     values = {name: getattr(wanted, name) for name in fields}
     found = [col(getattr(PairRow, name)) == value for name, value in values.items() if value is not None]
+    if wanted.replaced is not None:
+        found.append(col(PairRow.superseded_by) != "" if wanted.replaced else col(PairRow.superseded_by) == "")
     return [*found, within(wanted.within)] if wanted.within is not None else found

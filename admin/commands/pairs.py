@@ -115,7 +115,7 @@ def register(app: typer.Typer) -> None:
         format: FormatChoice = typer.Option(FormatChoice.jsonl, "--format", help="How to write them."),
         output: Path | None = typer.Option(None, "--output", "-o", help="File to write; standard output otherwise."),
         state: StateChoice | None = typer.Option(StateChoice.approved, "--state", help="Only those in this state."),
-        every_state: bool = typer.Option(False, "--every-state", help="Whatever their state."),
+        every_state: bool = typer.Option(False, "--every-state", help="Whatever their state, replaced ones too."),
         split: SplitChoice | None = _SPLIT,
         origin: OriginChoice | None = _ORIGIN,
         scope: str | None = _SCOPE,
@@ -125,8 +125,11 @@ def register(app: typer.Typer) -> None:
         source: str | None = _SOURCE,
         json_: bool = typer.Option(False, "--json", help="The same as --format json."),
     ) -> None:
-        """Export pairs as rows that `pairs import` reads; approved ones unless told otherwise."""
+        """Export pairs as rows that `pairs import` reads; approved ones in use unless told otherwise."""
+        from dataclasses import replace
+
         wanted = _filter(None if every_state else state, split, origin, scope, platform, channel, author, source)
+        wanted = replace(wanted, replaced=None if every_state else False)
         run_export(output, wanted, format=FormatChoice.json if json_ else format)
 
     @pairs.command("list")
@@ -300,7 +303,7 @@ def run_export(output: Path | None, wanted: PairFilter, *, format: FormatChoice)
             return
         with written(output) as file:
             count = export_pairs(database, file, wanted, format=format.value, by=person())
-    typer.echo(f"Exported {count:,} pairs to {output}.", err=True)
+    typer.echo(f"Exported {count:,} {'pair' if count == 1 else 'pairs'} to {output}.", err=True)
 
 
 def run_list(wanted: PairFilter, *, limit: int, after: str, json_: bool) -> None:
