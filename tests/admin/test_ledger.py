@@ -47,9 +47,15 @@ def numbers(*arguments: str) -> list[int]:
 
 
 def test_filters_narrow_and_pages_follow_one_another(database: Database) -> None:
-    assert numbers("--action", "adapter", "--subject", "a1") == [3, 1]
     assert numbers("--actor", "slack:U01AB", "--action", "adapter.promoted", "--action", "pairs") == [4, 2]
-    assert numbers("--since", (NOW + timedelta(days=2)).astimezone().strftime("%Y-%m-%dT%H:%M:%S")) == [4, 3]
+    assert numbers(
+        "--action",
+        "adapter",
+        "--subject",
+        "a1",
+        "--since",
+        (NOW + timedelta(days=2)).astimezone().strftime("%Y-%m-%dT%H:%M:%S"),
+    ) == [3]
     first = document("show", "--limit", "3")
     assert ([line["seq"] for line in first["lines"]], first["next_before"]) == ([4, 3, 2], 2)
     last = document("show", "--before", "2")
