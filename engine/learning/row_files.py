@@ -107,14 +107,17 @@ def _rows(binary: io.BufferedReader, name: str) -> Generator[Raw, None, None]:
         finally:
             text.detach()
     except UnicodeDecodeError:
-        raise refused(name, f"is no UTF-8 text somewhere after line {at[0]:,}", "Save it as UTF-8.") from None
+        raise refused(name, f"is no UTF-8 text{_behind(at[0])}", "Save it as UTF-8.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise refused(
-            name, f"is a damaged gzip file, cut short or altered somewhere after line {at[0]:,}", "Copy it again."
-        ) from None
+        what = f"is a damaged gzip file, cut short or altered{_behind(at[0])}"
+        raise refused(name, what, "Copy it again.") from None
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise refused(name, f"could not be read to its end: {reason}", "Copy it again.") from None
+
+
+def _behind(line: int) -> str:
+    return f" somewhere after line {line:,}" if line else ""
 
 
 # JSON ---------------------------------------------------------------------------------------------------------------

@@ -48,6 +48,13 @@ def test_four_bits_take_less_than_the_expanded_weights() -> None:
     assert held["nf4"]["tensors"] < held["nf4-expanded"]["tensors"] <= held["full"]["tensors"] * 1.05
 
 
+def test_a_hundred_thousand_pairs_come_in_within_their_memory_and_are_looked_at_in_time() -> None:
+    result = _result("pairs")
+    assert {count: one["added"] for count, one in result["imports"].items()} == {"1000": 1_000, "100000": 100_000}
+    assert result["mb_above"] <= 200
+    assert max(result["queries_ms"].values()) < 300
+
+
 def test_full_counts_of_the_fault_tests_survived() -> None:
     results = _result("faults")["results"]
     assert results["storage_kill"]["rounds"] == 50

@@ -113,7 +113,7 @@ _LINES = st.lists(_TEXT, min_size=1, max_size=4)
 
 
 @one_database
-@examples(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     made=st.lists(
         st.fixed_dictionaries(
