@@ -103,17 +103,17 @@ def test_what_is_exported_imported_and_exported_again_is_the_same_bytes(
     assert {row[3] for row in facts(elsewhere).values()} == {"imported", "case", "edited", "blind"}
 
 
-#: What trips formats: quotation marks, separators, line breaks of all kinds, what cannot be seen, long runs.
+#: What trips formats: quotation marks, separators, line breaks, what cannot be seen, more than is read at once.
 _TEXT = st.one_of(
     st.text(st.characters(), max_size=60),
     st.text(st.sampled_from('",;\'\\\n\r\t |{}[]:=-+@\u2028\u0085\x1c\u200b\ufeff\u0301é😀<#>"'), max_size=60),
-    st.sampled_from(["#Person1#", "<file_photo>", "x" * 70_000, '""', "null", "[]", "#Person<file_gif>1#"]),
+    st.sampled_from(["#Person1#", "<file_photo>", "x" * 66_000, '""', "null", "[]", "#Person<file_gif>1#"]),
 )
 _LINES = st.lists(_TEXT, min_size=1, max_size=4)
 
 
 @one_database
-@examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     made=st.lists(
         st.fixed_dictionaries(
@@ -147,7 +147,7 @@ def test_whatever_the_rows_say_comes_back_as_the_same_bytes(
 
 
 @one_database
-@examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     names=st.lists(st.one_of(_TEXT, st.sampled_from(["Wow!", "10", "https", "Ana"])), min_size=1, max_size=3),
     said=_TEXT.map(lambda text: f"so {text}"),

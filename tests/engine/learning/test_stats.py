@@ -130,7 +130,7 @@ _ANY = st.fixed_dictionaries(
 
 
 @one_database
-@examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(made=st.lists(_ANY, max_size=12), allowed=st.booleans(), opened=st.booleans())
 def test_what_is_counted_is_what_a_run_and_a_gate_would_take(
     database: Database, made: list[dict[str, Any]], allowed: bool, opened: bool
