@@ -1,7 +1,7 @@
 """A fine-tune that has the engine's memory, and dies: the engine serves again at once, however either of them ended.
 
-Rounds take turns: the holder is killed with SIGKILL; the engine is killed while it is held, and must not load before
-the hold has ended. A request that was waiting is served in both.
+In every round the holder is killed with SIGKILL while a request waits, which is then served. In every other one the
+engine is killed before that, and must not load until the hold has ended.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ async def _rounds(up: Command, home: Home, rounds: int, chance: random.Random) -
             assert await asyncio.to_thread(holder.stdout.readline) == "held\n"
             client = HttpClient(home)
             assert (await client.health()).held
-            if number % 2:
+            if number % 2 == 0:
                 engines += 1
                 await _kill_engine(up, home, client)
             waiting = asyncio.create_task(_events(client))

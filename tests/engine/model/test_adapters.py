@@ -56,7 +56,7 @@ def alone(model: LoadedModel, row: Row) -> Generated:
     return write(model, [row]).ended[0]
 
 
-def mixed(*adapters: str, count: int = 20) -> list[Row]:
+def mixed(*adapters: str, count: int = 12) -> list[Row]:
     """Every prompt by every adapter, neighbours by different ones."""
     number = len(adapters)
     return [
@@ -75,7 +75,7 @@ def test_each_row_of_a_mixed_batch_writes_what_it_writes_alone(
     tiny: Loader, tmp_path: Path, name: str, way: str
 ) -> None:
     model = tiny(name, **WAYS[way])
-    before = write(model, [Row(prompt, 20) for prompt in PROMPTS]).ended
+    before = write(model, [Row(prompt, 12) for prompt in PROMPTS]).ended
     first, second = attached(model, tmp_path, 1), attached(model, tmp_path, 2)
     batch = mixed("base", first, second)
     together = write(model, batch).ended
