@@ -43,7 +43,7 @@ contract: $(STAMP)
 check: lint types contract test
 
 bench: $(STAMP)
-	for name in startup memory threads throughput support pairs; do $(BIN)/python -m benchmarks.$$name --write || exit 1; done
+	for name in startup memory threads throughput support training pairs; do $(BIN)/python -m benchmarks.$$name --write || exit 1; done
 
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -6,6 +6,7 @@ Importing this file imports no library; :func:`fine_tune` does.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine.training.examples import Example
     from engine.training.loop import Loop
     from engine.training.lora import Base
+    from engine.training.memory import MemoryPlan
 
 __all__ = ["fine_tune", "identity"]
 
@@ -77,6 +79,7 @@ def fine_tune(
         validation=held,
         hyper=hyper,
         listener=listener,
+        room=plan.room,
         checkpoints=Checkpoints(checkpoints) if checkpoints is not None else None,
         identity=run,
     )
@@ -120,13 +123,26 @@ def _rendered(
     return examples, held, left_out
 
 
-def _plan(base: Base, engine: EngineSettings, hyper: Hyper, examples: Sequence[Example]) -> Any:
-    """How it fits into memory; the largest forward pass is that of the longest examples."""
+def _plan(base: Base, engine: EngineSettings, hyper: Hyper, examples: Sequence[Example]) -> MemoryPlan:
+    """How it fits into memory: with smaller forward passes before slower arithmetic."""
+    from engine.training.batches import FORWARD_TOKENS
+
+    *larger, smallest = FORWARD_TOKENS[base.machine.device]
+    for room in larger:
+        with contextlib.suppress(TrainingFailed):
+            plan = _plan_for(room, base, engine, hyper, examples)
+            if plan.easy:
+                return plan
+    return _plan_for(smallest, base, engine, hyper, examples)
+
+
+def _plan_for(room: int, base: Base, engine: EngineSettings, hyper: Hyper, examples: Sequence[Example]) -> MemoryPlan:
+    """How it fits with forward passes of so many tokens; the largest is that of the longest examples."""
     from engine.training.batches import passes
     from engine.training.memory import Shape, plan_memory
 
     longest = sorted(range(len(examples)), key=lambda at: -examples[at].size)[: hyper.batch]
-    (part, *_) = passes(longest, examples, device=base.machine.device, least=hyper.accumulation)
+    (part, *_) = passes(longest, examples, room=room, least=hyper.accumulation)
     tokens = len(part) * max(examples[at].size for at in part)
     answers = len(part) * max(len(examples[at].target) for at in part)
     machine = base.machine
@@ -134,7 +150,7 @@ def _plan(base: Base, engine: EngineSettings, hyper: Hyper, examples: Sequence[E
         base.checkpoint,
         base.config,
         hyper,
-        Shape(tokens, answers, 2 if base.low_precision else 4),
+        Shape(tokens, answers, 2 if base.low_precision else 4, room),
         free=machine.free_bytes,
         dense=machine.device == "cpu",
         quantise=engine.engine_quantization != "none",

@@ -67,6 +67,7 @@ class Loop:
         model: peft's, in training mode.
         forward: computes the loss.
         examples, validation: what is learned, and what decides when to stop; the latter may be empty.
+        room: most tokens of one forward pass.
         checkpoints: where to go on from; None keeps none.
         identity: what a checkpoint has to be of to be gone on from.
         clock: seconds, monotonic.
@@ -78,6 +79,7 @@ class Loop:
     validation: Sequence[Example]
     hyper: Hyper
     listener: Listener
+    room: int
     checkpoints: Checkpoints | None = None
     identity: str = ""
     clock: Callable[[], float] = time.monotonic
@@ -137,7 +139,7 @@ class Loop:
 
     def _step(self, rows: Sequence[int]) -> None:
         began, progress = self.clock(), self.progress
-        parts = passes(rows, self.examples, device=self.forward.device, least=self.hyper.accumulation)
+        parts = passes(rows, self.examples, room=self.room, least=self.hyper.accumulation)
         wanted = sum(len(self.examples[row].target) for row in rows)
         rate = self._rate(progress.step)
         for group in self._optimiser.param_groups:
@@ -186,7 +188,7 @@ class Loop:
         try:
             with torch.no_grad():
                 total = 0.0
-                for part in passes(range(len(self.validation)), self.validation, device=self.forward.device):
+                for part in passes(range(len(self.validation)), self.validation, room=self.room):
                     total += float(self.forward(self._batch([self.validation[row] for row in part])))
         finally:
             self.model.train()

@@ -37,20 +37,28 @@ class MemoryPlan:
         representation: of the base.
         checkpointing: whether activations are worked out again in the backward pass rather than kept.
         needed: bytes that it is expected to take.
+        room: most tokens of one forward pass that this is reckoned for.
     """
 
     representation: Representation
     checkpointing: bool
     needed: int
+    room: int = 2048
+
+    @property
+    def easy(self) -> bool:
+        """Whether nothing was given up for memory: dense weights on a CPU, all activations kept."""
+        return not self.checkpointing and self.representation != "nf4"
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a fine-tune works on: tokens and answer tokens of its largest forward pass, and size of a number."""
+    """What a fine-tune works on: tokens and answer tokens of its largest forward pass, size of a number, and room."""
 
     tokens: int
     answers: int
     item: int
+    room: int
 
 
 def plan_memory(
@@ -86,7 +94,7 @@ def plan_memory(
     for representation, checkpointing in ways:
         needed = _needed(checkpoint, config, hyper, shape, representation, checkpointing, gpu=gpu)
         if needed <= free * (_SHARE if representation == "nf4-expanded" else 1.0):
-            return MemoryPlan(representation, checkpointing, needed)
+            return MemoryPlan(representation, checkpointing, needed, shape.room)
     where = "GPU" if gpu else "main"
     raise TrainingFailed(
         f"A fine-tune of {checkpoint.name} needs about {gigabytes(needed)} of {where} memory, and {gigabytes(free)} are"

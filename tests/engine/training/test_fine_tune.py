@@ -20,6 +20,7 @@ from engine.training import loop as loops
 from engine.training.checkpoints import Checkpoints
 from engine.training.fine_tune import fine_tune
 from engine.training.job import Hyper, Pair, Trained, TrainingFailed, TrainingStopped
+from engine.training.memory import MemoryPlan
 from tests.engine.model.listening import write
 from tests.engine.tiny import NAMES
 from tests.engine.training.support import QUICK, Heard, pairs, same, settings
@@ -186,7 +187,6 @@ def test_four_bit_weights_train_where_there_is_no_memory_for_dense_ones_and_with
     name: str, teachable_models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.training import fine_tune as door
-    from engine.training.memory import MemoryPlan
 
     monkeypatch.setattr(door, "_plan", lambda *_: MemoryPlan("nf4", checkpointing=True, needed=0))
     heard = Heard()
@@ -211,3 +211,26 @@ def test_a_checkpoint_that_finds_no_room_is_told_and_the_run_goes_on(
     assert train(teachable_models["bart"], pairs(4), hyper, heard, checkpoints=tmp_path / "c").weights
     assert "The checkpoint after step 1 could not be written: no space left on device." in heard.said
     assert not list((tmp_path / "c").iterdir())
+
+
+def test_where_memory_is_short_passes_get_smaller_before_arithmetic_gets_slower(
+    teachable_models: Models,
+) -> None:
+    from engine.training import fine_tune as door
+    from engine.training.examples import Example
+    from engine.training.lora import open_base
+
+    base = open_base(settings(teachable_models["bart"]), Heard())
+    examples = [Example("", "", [7] * 90, [8] * 10)] * 64
+
+    def planned(free: float) -> MemoryPlan:
+        there = replace(base, machine=replace(base.machine, free_bytes=int(free)))
+        return door._plan(there, settings(teachable_models["bart"]), replace(QUICK, batch=64), examples)
+
+    plenty = planned(2**40)
+    assert (plenty.room, plenty.easy) == (4096, True)
+    less = planned(plenty.needed / 0.7 - 1000)  # dense weights may take as much of what is free
+    assert (less.room, less.easy) == (2048, True)
+    assert less.needed < plenty.needed
+    little = planned(less.needed / 0.7 - 1000)
+    assert (little.room, little.easy) == (2048, False)
