@@ -6,6 +6,7 @@ permission for everybody on every directory up to the root) changes the machine;
 
 from __future__ import annotations
 
+import collections
 import importlib.util
 import os
 import pwd
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,10 +62,14 @@ def running_server() -> Iterator[str]:
                     break
             else:
                 raise AssertionError("PostgreSQL did not start:\n" + "".join(said))
+            # What it says from now on is read too: a full pipe would stop whichever of its processes speaks next, and
+            # with the checkpointer every DROP DATABASE.
+            reader = threading.Thread(target=collections.deque, args=(server.stderr, 0), daemon=True)
+            reader.start()
             yield f"postgresql://postgres@/postgres?host={place}"
         finally:
             server.send_signal(signal.SIGQUIT)
-            server.communicate(timeout=30)
+            server.wait(timeout=30)
 
 
 def _reachable_binaries(root: Path, identity: dict[str, object]) -> Path:
