@@ -46,7 +46,8 @@ def test_a_backup_and_a_restore_end_in_the_same_summary(own_home: Path, tmp_path
         before = load_summary(session, summary)
     database.close()
     target = str(tmp_path / "set")
-    assert "conversations 1, messages 3, summaries 1, feedback 0, adapters 0." in redraft("backup", target)
+    said = redraft("backup", target)
+    assert "conversations 1, messages 3, summaries 1, feedback 0, corrections 0, pairs 0, runs 0, adapters 0." in said
     with pytest.raises(StorageError, match="is not empty"):
         redraft("restore", target)
     monkeypatch.setenv("REDRAFT_HOME", str(tmp_path / "new machine"))

@@ -91,7 +91,8 @@ def test_a_full_disk_is_told_in_one_sentence_and_a_next_step(found: dict[str, An
 def test_what_was_acknowledged_before_the_disk_was_full_is_there_and_nothing_else(found: dict[str, Any]) -> None:
     stored = found["acknowledged"]
     assert stored >= 1 and found["whole"] == stored
-    assert found["counts"] == {"conversations": stored, "messages": 4 * stored, "summaries": stored, "feedback": 0}
+    there = {name: count for name, count in found["counts"].items() if count}
+    assert there == {"conversations": stored, "messages": 4 * stored, "summaries": stored}
     assert found["check"] == ""
 
 

@@ -38,7 +38,8 @@ def test_storing_the_same_conversation_again_adds_a_summary_and_no_message(datab
     for _ in range(3):
         store_summary(database, samples.request(), samples.result())
     with database.read() as session:
-        assert queries.counts(session=session) == {"conversations": 1, "messages": 3, "summaries": 3, "feedback": 0}
+        there = {name: count for name, count in queries.counts(session=session).items() if count}
+        assert there == {"conversations": 1, "messages": 3, "summaries": 3}
 
 
 def test_reading_a_conversation_again_takes_over_edits_additions_and_deletions(database: Database) -> None:

@@ -55,7 +55,11 @@ def test_a_platforms_sample_has_names_times_and_permalinks_and_nothing_left_unre
 
 def test_the_index_names_every_sample_file() -> None:
     found = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
-    known = {sample.file for sample in SAMPLES} | {"slack_export/users.json", "slack_export/channels.json"}
+    known = {sample.file for sample in SAMPLES} | {
+        "slack_export/users.json",
+        "slack_export/channels.json",
+        "corrections.jsonl",
+    }
     assert {name for name in found if not name.endswith((".py", ".pyc"))} == known
 
 

@@ -168,7 +168,7 @@ def test_a_model_beyond_the_memory_is_refused_before_loading(
     folder: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], hint: str
 ) -> None:
     monkeypatch.setattr(hardware, "probe_hardware", machine_with(10**6))
-    monkeypatch.setattr(loading, "_load_weights", lambda *_a, **_k: pytest.fail("the weights were read"))
+    monkeypatch.setattr(loading, "load_weights", lambda *_a, **_k: pytest.fail("the weights were read"))
     error = refused(folder, **settings)
     assert "needs about" in error.message
     assert "1 MB are free" in error.message
