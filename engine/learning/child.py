@@ -163,7 +163,8 @@ class Child:
     def _publish(self, row: RunRow, trained: Trained) -> str:
         """Bring the adapter into being and record it as a candidate with its run, in one transaction."""
         from engine.learning.registry import record_candidate
-        from engine.model.adapter_files import AdapterAbout, publish
+        from engine.model.adapter_files import AdapterAbout
+        from engine.model.adapter_publishing import publish
 
         about = AdapterAbout(
             scope=row.scope,

@@ -245,7 +245,7 @@ def recover(database: Database, home: Home, *, now: datetime | None = None) -> R
     Raises:
         StorageError: the database cannot be used, or the directory of the adapters cannot be written.
     """
-    from engine.model.adapter_files import discard_unfinished
+    from engine.model.adapter_publishing import discard_unfinished
 
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     done = Recovered(removed=discard_unfinished(home.adapters))

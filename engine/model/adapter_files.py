@@ -1,43 +1,35 @@
-"""An adapter on the disk: published whole by rename, named by what it holds, and checked before it is read.
+"""An adapter on the disk: named by what it holds, and checked before it is read.
 
 A directory ``adapters/<id>`` holds ``adapter_model.safetensors`` (peft's names), ``adapter_config.json`` and
 ``manifest.json`` with the SHA-256 of the other two and what the adapter was made from. Nothing else may lie in it, no
 pickle and no link. The manifest vouches for accidents and mix-ups, not for its author: who may write the data directory
-can write adapters. It imports torch only to turn tensors into bytes, and knows nothing of peft or the database.
+can write adapters. How one comes into being is :mod:`engine.model.adapter_publishing`'s business; this file imports no
+torch and knows nothing of peft or the database.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.errors import AdapterError, StorageError
+from storage.errors import AdapterError
 
 if TYPE_CHECKING:
-    import torch
-
     from engine.requests import ModelInfo
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
 FORMAT = 1
-#: Directories that are being written; a name that begins with a dot is no adapter.
-_UNFINISHED = ".new-"
-_PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
 #: Endings of files that can carry code.
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz", ".npy")
 #: Largest manifest and config that are read, in bytes.
-_MAX_JSON = 2**20
+MAX_JSON = 2**20
 #: Largest header of a weight file, in bytes: LoRA on all linear layers of a model of 80 layers takes 0.2 MB.
 _MAX_HEADER = 8 * 2**20
 _TYPES = frozenset({"F32", "BF16", "F16"})
@@ -115,86 +107,6 @@ class Checked:
     weights: bytes
 
 
-def publish(
-    adapters: Path, *, weights: Mapping[str, torch.Tensor], config: Mapping[str, object], about: AdapterAbout
-) -> Manifest:
-    """Bring an adapter into being; visible whole, under its id, or not at all.
-
-    Args:
-        adapters: the directory of all adapters.
-        weights: LoRA matrices by peft's names (``base_model.model. ... .lora_A.weight``), without an adapter's name.
-        config: ``LoraConfig.to_dict()``.
-        about: what it was made from.
-
-    Returns:
-        its manifest. Publishing the same content again returns the first one's.
-
-    Raises:
-        AdapterError: there are no weights, or some are not finite.
-        StorageError: the disk is full or cannot be written.
-    """
-    import torch
-    from safetensors.torch import save
-
-    if not weights:
-        raise AdapterError("The adapter has no weights.", _TRAIN_AGAIN)
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise AdapterError(f"The adapter's weights are not finite ({name}).", _TRAIN_AGAIN)
-    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.items()}
-    text = json.dumps(dict(config), sort_keys=True, indent=2, default=_plain, allow_nan=False)
-    files = {CONFIG: text.encode() + b"\n", WEIGHTS: save(tensors, metadata={"format": "pt"})}
-    entries = {name: FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
-    # Through JSON and back: what is hashed now is what a reader will hash.
-    about = _about(json.loads(json.dumps(asdict(about), default=_plain, allow_nan=False)))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest = Manifest(FORMAT, _identity(about, entries), now, about, entries)
-    files[MANIFEST] = _encode(manifest)
-    final = adapters / manifest.id
-    if (there := _whole(final)) is not None:
-        return there
-    with _told_as_storage_error(adapters):
-        adapters.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        with _unfinished(adapters) as directory:
-            for name, data in files.items():
-                _write(directory / name, data)
-            _sync(directory)
-            there = _whole(final)  # somebody else may have published it meanwhile
-            if there is None:
-                if os.path.lexists(final):  # damaged: out of the way first, a directory can't be replaced by rename
-                    final.rename(directory.with_name(directory.name + "-damaged"))
-                directory.rename(final)
-        _sync(adapters)
-    return there or manifest
-
-
-def discard_unfinished(adapters: Path) -> int:
-    """Remove what publishers that died have left behind; how many. One that is at work is left alone.
-
-    Raises:
-        StorageError: the directory cannot be written.
-    """
-    import fcntl
-
-    removed = 0
-    with _told_as_storage_error(adapters):
-        for directory in sorted(adapters.glob(f"{_UNFINISHED}*")):
-            try:
-                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue  # its publisher lives
-            else:
-                shutil.rmtree(directory, ignore_errors=True)
-                removed += 1
-            finally:
-                os.close(descriptor)
-    return removed
-
-
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of an adapter, by itself; its files are not looked at.
 
@@ -202,26 +114,26 @@ def read_manifest(directory: Path) -> Manifest:
         AdapterError: there is none, it cannot be read, or it is that of another adapter.
     """
     name = directory.name
-    data = _read(directory / MANIFEST, name, _MAX_JSON)
+    data = read_bytes(directory / MANIFEST, name, MAX_JSON)
     try:
         document = json.loads(data)
         checksum = document.pop("checksum")
         if document["format"] != FORMAT:
             raise refusal(name, f"its manifest is of format {document['format']!r}, which this version does not know")
-        if checksum != _digest(document):
+        if checksum != digest(document):
             raise refusal(name, "its manifest was changed after it was published")
         manifest = Manifest(
             format=FORMAT,
             id=str(document["id"]),
             created_at=str(document["created_at"]),
-            about=_about(document["about"]),
+            about=about_of(document["about"]),
             files={str(key): FileEntry(str(e["sha256"]), int(e["size"])) for key, e in document["files"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refusal(name, "its manifest cannot be read") from error
     if manifest.id != name:
         raise refusal(name, "its manifest is that of another adapter")
-    if manifest.id != _identity(manifest.about, manifest.files):
+    if manifest.id != identity(manifest.about, manifest.files):
         raise refusal(name, "its manifest is for other files than its id was made from")
     return manifest
 
@@ -242,7 +154,7 @@ def read_checked(directory: Path, *, info: ModelInfo, tokenizer_sha256: str, pro
         AdapterError: anything is off; the sentence says what.
     """
     name = directory.name
-    found = _listed(directory)
+    found = listed(directory)
     manifest = read_manifest(directory)
     wanted = {WEIGHTS, CONFIG}
     if set(manifest.files) != wanted:
@@ -254,7 +166,7 @@ def read_checked(directory: Path, *, info: ModelInfo, tokenizer_sha256: str, pro
     check_base(manifest, info=info, tokenizer_sha256=tokenizer_sha256, prompt_version=prompt_version)
     data = {}
     for file, entry in manifest.files.items():
-        data[file] = _read(directory / file, name, _MAX_JSON if file == CONFIG else entry.size)
+        data[file] = read_bytes(directory / file, name, MAX_JSON if file == CONFIG else entry.size)
         if len(data[file]) < entry.size:
             raise refusal(name, f"its file {file} is cut short")
         if len(data[file]) != entry.size or hashlib.sha256(data[file]).hexdigest() != entry.sha256:
@@ -285,9 +197,6 @@ def check_base(manifest: Manifest, *, info: ModelInfo, tokenizer_sha256: str, pr
         )
 
 
-_TRAIN_AGAIN = "Train again; `redraft runs list` shows how the run went."
-
-
 def refusal(name: str, reason: str, other_base: bool = False) -> AdapterError:
     """The sentence for an adapter that is refused."""
     hint = (
@@ -301,7 +210,7 @@ def refusal(name: str, reason: str, other_base: bool = False) -> AdapterError:
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
-def _listed(directory: Path) -> set[str]:
+def listed(directory: Path) -> set[str]:
     """Names of the files of an adapter; refuses whatever is no ordinary file."""
     name = directory.name
     try:
@@ -311,7 +220,7 @@ def _listed(directory: Path) -> set[str]:
     except FileNotFoundError as error:
         raise refusal(name, "its files are missing") from error
     except OSError as error:
-        raise refusal(name, f"its files cannot be read ({_words(error)})") from error
+        raise refusal(name, f"its files cannot be read ({words_of(error)})") from error
     for entry in entries:
         if entry.is_symlink():
             raise refusal(name, f"it holds a symbolic link ({entry.name[:80]})")
@@ -322,7 +231,7 @@ def _listed(directory: Path) -> set[str]:
     return {entry.name for entry in entries}
 
 
-def _read(path: Path, name: str, most: int) -> bytes:
+def read_bytes(path: Path, name: str, most: int) -> bytes:
     """A file of at most ``most`` bytes; of a longer one a byte more, which no check of its size will pass."""
     try:
         # Not through a link, nor waiting for a pipe, also where it took the file's place since it was listed.
@@ -334,7 +243,7 @@ def _read(path: Path, name: str, most: int) -> bytes:
     except FileNotFoundError as error:
         raise refusal(name, f"its file {path.name} is missing") from error
     except OSError as error:
-        reason = "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({_words(error)})"
+        reason = "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({words_of(error)})"
         raise refusal(name, f"its file {path.name} {reason}") from error
     if path.name != WEIGHTS and len(data) > most:
         raise refusal(name, f"its file {path.name} is larger than any adapter's")
@@ -357,99 +266,25 @@ def _check_header(data: bytes, name: str) -> None:
         raise refusal(name, f"its weights are of a type that no adapter has ({strange[0][:20]})")
 
 
-def _about(document: dict[str, Any]) -> AdapterAbout:
+def about_of(document: dict[str, Any]) -> AdapterAbout:
+    """What an adapter was made from, as a manifest says it; what this version does not know is passed over."""
     known = {key: document[key] for key in AdapterAbout.__dataclass_fields__ if key in document}
     return AdapterAbout(**known)
 
 
-# Writing ------------------------------------------------------------------------------------------------------------
-
-
-def _identity(about: AdapterAbout, files: Mapping[str, FileEntry]) -> str:
+def identity(about: AdapterAbout, files: Mapping[str, FileEntry]) -> str:
     """The id of an adapter: measured seconds and the like make no other adapter of it."""
     made_from = {key: value for key, value in asdict(about).items() if key != "metrics"}
     sums = {name: entry.sha256 for name, entry in files.items()}
-    return "a" + _digest({"format": FORMAT, "about": made_from, "files": sums})[:20]
+    return "a" + digest({"format": FORMAT, "about": made_from, "files": sums})[:20]
 
 
-def _digest(document: object) -> str:
+def digest(document: object) -> str:
+    """SHA-256 in hexadecimal of canonical JSON."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _encode(manifest: Manifest) -> bytes:
-    document = asdict(manifest)
-    return json.dumps({**document, "checksum": _digest(document)}, indent=2, sort_keys=True).encode() + b"\n"
-
-
-def _plain(value: object) -> object:
-    """What JSON lacks and peft's configs hold."""
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def _whole(directory: Path) -> Manifest | None:
-    """The manifest of an adapter whose files are those that were published; None otherwise."""
-    try:
-        manifest = read_manifest(directory)
-        if _listed(directory) != {*manifest.files, MANIFEST}:
-            return None
-        for name, entry in manifest.files.items():
-            if hashlib.sha256(_read(directory / name, directory.name, entry.size)).hexdigest() != entry.sha256:
-                return None
-    except AdapterError:
-        return None
-    return manifest
-
-
-@contextlib.contextmanager
-def _unfinished(adapters: Path) -> Iterator[Path]:
-    """A directory to write to, locked for as long as its publisher lives, gone afterwards unless it was renamed."""
-    import fcntl
-
-    directory = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=adapters))
-    damaged = directory.with_name(directory.name + "-damaged")
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield directory
-    finally:
-        os.close(descriptor)
-        for left in (directory, damaged):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _told_as_storage_error(adapters: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"The adapter could not be written: the disk of {adapters} is full.",
-                "Free some space, then start the fine-tune again: it goes on from its last checkpoint.",
-            ) from error
-        raise StorageError(
-            f"The adapter could not be written to {adapters}: {_words(error)}.", "Correct its permissions."
-        ) from error
-
-
-def _words(error: OSError) -> str:
+def words_of(error: OSError) -> str:
+    """The system's words for what went wrong with a file."""
     return (error.strerror or type(error).__name__).lower()

@@ -10,7 +10,8 @@ from engine.learning.ledger import recorded
 from engine.learning.promotion import promote
 from engine.learning.registry import record_candidate
 from engine.learning.settings import LearningSettings
-from engine.model.adapter_files import AdapterAbout, Manifest, publish
+from engine.model.adapter_files import AdapterAbout, Manifest
+from engine.model.adapter_publishing import publish
 from engine.text.prompts import PROMPT_VERSION
 from storage.database import Database
 from storage.learning_tables import AdapterRow, EvaluationRow, RunRow

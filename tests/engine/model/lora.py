@@ -18,10 +18,9 @@ from engine.model.adapter_files import (
     AdapterAbout,
     FileEntry,
     Manifest,
-    _encode,
-    _identity,
-    publish,
+    identity,
 )
+from engine.model.adapter_publishing import encode, publish
 from engine.text.prompts import PROMPT_VERSION
 
 if TYPE_CHECKING:
@@ -103,9 +102,9 @@ def forge(directory: Path, *, adapter: AdapterAbout, files: Mapping[str, bytes])
         its directory in ``directory``.
     """
     entries = {name: FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
-    manifest = Manifest(FORMAT, _identity(adapter, entries), "2026-01-01T00:00:00+00:00", adapter, entries)
+    manifest = Manifest(FORMAT, identity(adapter, entries), "2026-01-01T00:00:00+00:00", adapter, entries)
     folder = directory / manifest.id
     folder.mkdir(parents=True)
-    for name, data in {**files, MANIFEST: _encode(manifest)}.items():
+    for name, data in {**files, MANIFEST: encode(manifest)}.items():
         (folder / name).write_bytes(data)
     return folder

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.model import adapter_files
+from engine.model import adapter_publishing
 from engine.model.adapter_files import (
     CONFIG,
     MANIFEST,
@@ -27,10 +27,9 @@ from engine.model.adapter_files import (
     AdapterAbout,
     Manifest,
     check_files,
-    discard_unfinished,
-    publish,
     read_manifest,
 )
+from engine.model.adapter_publishing import discard_unfinished, publish
 from engine.requests import ModelInfo
 from storage.errors import AdapterError, StorageError
 from tests.engine.model.lora import forge
@@ -122,7 +121,7 @@ def test_a_disk_that_fills_up_is_a_sentence_and_leaves_nothing(
 
     with monkeypatch.context() as patched:
         if call == "write":
-            patched.setattr(adapter_files, "_write", full)
+            patched.setattr(adapter_publishing, "_write", full)
         elif call == "fsync":
             patched.setattr(os, "fsync", full)
         else:
@@ -151,7 +150,7 @@ def test_what_dead_publishers_left_is_removed_and_a_living_ones_stays(adapters: 
     dead = adapters / ".new-dead"
     dead.mkdir()
     (dead / WEIGHTS).write_bytes(b"half")
-    with adapter_files._unfinished(adapters) as living:
+    with adapter_publishing._unfinished(adapters) as living:
         assert discard_unfinished(adapters) == 1
         assert living.is_dir()
     assert [path.name for path in adapters.iterdir()] == [kept.id]

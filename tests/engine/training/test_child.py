@@ -106,15 +106,15 @@ async def test_a_run_ends_with_a_measured_candidate_its_curves_and_its_report(da
 async def test_where_the_disk_is_full_no_adapter_is_half_there_and_the_run_goes_on_once_there_is_room(
     database: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.model import adapter_files
+    from engine.model import adapter_publishing
 
-    run_id, real = begin(), adapter_files.publish
+    run_id, real = begin(), adapter_publishing.publish
 
     def publish(*args: Any, **given: Any) -> Any:
         with room_for(20_000):
             return real(*args, **given)
 
-    monkeypatch.setattr(adapter_files, "publish", publish)
+    monkeypatch.setattr(adapter_publishing, "publish", publish)
     assert await done(database, run_id) == FAILED
     failed = row(database, run_id)
     assert (failed.state, failed.adapter_id) == ("failed", "")
@@ -122,7 +122,7 @@ async def test_where_the_disk_is_full_no_adapter_is_half_there_and_the_run_goes_
     assert failed.message.startswith(told)
     assert not list(database.home.adapters.iterdir())
     assert alerts(database) == ["run-failed"]
-    monkeypatch.setattr(adapter_files, "publish", real)
+    monkeypatch.setattr(adapter_publishing, "publish", real)
     runs.check_resumable(database.home, failed)
     assert await done(database, run_id) == FINISHED
     ended = row(database, run_id)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from engine.learning.dialogues import conversation_of
-from engine.model.adapter_files import AdapterAbout, publish
+from engine.model.adapter_files import AdapterAbout
+from engine.model.adapter_publishing import publish
 from engine.model.loading import load
 from engine.planning import Planner
 from engine.protocols import Row
