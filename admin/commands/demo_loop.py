@@ -174,7 +174,7 @@ def _served(
     out.print(f'$ redraft adapters promote {adapter} --force --reason "…"', style="bold")
     out.print(f"  Now in service: {_writes(database, engine, conversation)}.")
     promotion.rollback(database, database.home, settings, scope="default", by=who, reason="The demonstration is over.")
-    out.print("$ redraft adapters rollback default", style="bold")
+    out.print("$ redraft adapters rollback", style="bold")
     out.print(f"  Now in service: {_writes(database, engine, conversation)}. The ledger has it all:")
     _print_ledger(out, database)
 
