@@ -9,7 +9,7 @@ MODEL  ?=
 # a tenth of the size.
 TORCH_INDEX ?=
 
-.PHONY: demo test faults docs lint types contract check bench wheel clean
+.PHONY: demo test faults docs lint types contract check bench bench-learning wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "redraft needs Python 3.11 or later: make PYTHON=python3.12")'
@@ -44,6 +44,10 @@ check: lint types contract test
 
 bench: $(STAMP)
 	for name in startup memory threads throughput support training pairs; do $(BIN)/python -m benchmarks.$$name --write || exit 1; done
+
+# What the loop learns and whether the gate holds: thirty-odd fine-tunes, over an hour of two cores; need ../shared/data.
+bench-learning: $(STAMP)
+	for name in learning gate; do $(BIN)/python -m benchmarks.$$name --write || exit 1; done
 
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
