@@ -9,7 +9,18 @@ from pathlib import Path
 from benchmarks.report import RESULTS, Table
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHMARKS = ("startup", "memory", "threads", "throughput", "support", "training", "pairs", "learning", "gate", "faults")
+BENCHMARKS = (
+    "startup",
+    "memory",
+    "threads",
+    "throughput",
+    "support",
+    "training",
+    "pairs",
+    "learning",
+    "gate",
+    "faults",
+)
 
 
 def benchmark(name: str) -> str:
