@@ -92,7 +92,8 @@ class Clock:
     async def wait(self, waited_for: Awaitable[object], seconds: float) -> bool:
         """Wait for something, but no longer than ``seconds``; whether it came."""
         try:
-            await asyncio.wait_for(waited_for, seconds)
+            async with asyncio.timeout(seconds):
+                await waited_for
         except TimeoutError:
             return False
         return True

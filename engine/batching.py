@@ -183,7 +183,8 @@ class Batcher:
             empty = not self._live
         if not empty:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.moved(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._emptied.moved()
         with self._condition:
             return not self._live
 

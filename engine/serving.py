@@ -325,7 +325,9 @@ class Serving:
             self._reading = _in_thread(self._read)
         problem = ""
         try:
-            found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._reading)), _PATIENCE_S)
+            # Not wait_for: that of Python 3.11 loses a cancellation that comes together with the result.
+            async with asyncio.timeout(_PATIENCE_S):
+                found = await asyncio.shield(asyncio.wrap_future(self._reading))
         except TimeoutError:
             problem = "takes too long"  # the thread is left to it, and asked again for its result
         except RedraftError as error:

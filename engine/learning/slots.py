@@ -136,7 +136,7 @@ class TrainingSchedule:
         done, moment = Outcome(slot), now.astimezone(UTC)
         with self._database.read() as session:
             scopes = list(self._scopes(session, self._settings))
-        unfinished = False
+        others: list[str] = []
         for scope in scopes:
             job = f"{JOB}:{scope}"
             with self._database.write() as session:
@@ -145,8 +145,7 @@ class TrainingSchedule:
                 )
                 begun = mine and slot_queries.run_exists(session=session, scope=scope, slot=slot)
             if not mine:
-                with self._database.read() as session:
-                    unfinished |= not queries.job_recorded(session=session, job=job, slot=slot)
+                others.append(job)
                 continue
             if not begun:
                 with self._database.read() as session:
@@ -157,7 +156,10 @@ class TrainingSchedule:
                     done.waiting.append(scope)
             with self._database.write() as session:
                 slot_queries.finish(session=session, job=job, slot=slot, now=moment)
-        if not unfinished:
+        # Looked at last: whoever finishes last among several finds all of it done and closes the slot.
+        with self._database.read() as session:
+            whole = all(queries.job_recorded(session=session, job=job, slot=slot) for job in others)
+        if whole:
             with self._database.write() as session:
                 queries.record_job(session=session, job=JOB, slot=slot, started=moment, finished=moment)
                 slot_queries.forget(session=session, job=JOB, before=moment - _KEPT, keep=slot)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from engine import serving
 from engine.conversation import Conversation
 from engine.local import LocalClient
 from engine.metrics import Metrics
-from engine.protocols import Row
+from engine.protocols import Row, ServingTable
 from engine.requests import Finished, Queued, SummaryRequest
 from engine.settings import EngineSettings
 from storage.errors import AdapterError, EngineError, EngineUnavailable, ModelError, OptionNotHonoured, StorageError
@@ -253,9 +254,36 @@ async def test_a_source_that_fails_is_told_and_the_engine_goes_on_with_the_last_
         assert (await made.client.health()).detail == ""
 
 
-async def test_a_source_that_hangs_holds_nobody_up(engine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_watch_that_is_cancelled_just_as_the_source_answers_ends(
+    engine: Make, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    monkeypatch.setattr(serving, "_EVERY_S", 0.01)
+    async with engine("aone", default="aone") as made:
+        asked, answer = threading.Event(), threading.Event()
+        read = made.table.serving
 
+        def slowly() -> ServingTable:
+            asked.set()
+            answer.wait(10)
+            return read()
+
+        monkeypatch.setattr(made.table, "serving", slowly)
+        watching = asyncio.create_task(made.service.watch())
+        await until(asked.is_set)
+        answer.set()
+        for thread in threading.enumerate():
+            if thread.name == "redraft-adapters":
+                thread.join(10)  # the event loop stands still, so that answer and cancellation reach it together
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        watching.cancel()
+        done, _ = await asyncio.wait([watching], timeout=5)
+        assert done, "the cancellation was lost"
+        assert watching.cancelled()
+
+
+async def test_a_source_that_hangs_holds_nobody_up(engine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "_PATIENCE_S", 0.05)
     async with engine("aone", default="aone") as made:
         assert await made.writes() == "aone"
