@@ -142,6 +142,7 @@ class Child:
             batch=settings.train_batch,
             accumulation=settings.train_accumulation,
             patience=settings.train_patience,
+            judged=settings.train_judged,
             seed=settings.train_seed,
             threads=settings.train_threads,
             checkpoint_seconds=settings.train_checkpoint_minutes * 60,

@@ -59,7 +59,16 @@ class LearningSettings(ProjectSettings):
         default=0.1, gt=0, lt=0.5, description="Share of the training pairs kept for deciding when to stop."
     )
     train_patience: int = Field(
-        default=3, ge=1, description="Checks of the validation loss without a better one after which a run ends."
+        default=3,
+        ge=1,
+        description="Looks at the validation pairs in a row without a lower loss or better summaries that end a run.",
+    )
+    train_judged: int = Field(
+        default=32,
+        ge=0,
+        le=1000,
+        description="Most validation pairs that it writes summaries of at each look; the weights that write best "
+        "are kept, with 0 those of the lowest loss.",
     )
     train_seed: int = Field(default=7, ge=0, description="Seed of everything that is drawn.")
     train_threads: int = Field(default=0, ge=0, description="CPU threads of a fine-tune; 0 is the library's choice.")

@@ -20,6 +20,7 @@ from engine.training.job import Hyper, Listener, Pair, Trained, TrainingFailed
 
 if TYPE_CHECKING:
     from engine.training.examples import Example
+    from engine.training.judging import Judge
     from engine.training.loop import Loop
     from engine.training.lora import Base
     from engine.training.memory import MemoryPlan
@@ -80,6 +81,7 @@ def fine_tune(
         hyper=hyper,
         listener=listener,
         room=plan.room,
+        judge=_judge(base, model, hyper, examples, held),
         checkpoints=Checkpoints(checkpoints) if checkpoints is not None else None,
         identity=run,
     )
@@ -171,6 +173,24 @@ def _forward(base: Base, model: Any) -> Any:
     )
 
 
+def _judge(base: Base, model: Any, hyper: Hyper, examples: Sequence[Example], held: Sequence[Example]) -> Judge | None:
+    """Who reads what the model writes of the validation slice: of an even choice where it is large."""
+    from engine.training.judging import Judge
+
+    if not held or not hyper.judged:
+        return None
+    few = held[:: math.ceil(len(held) / hyper.judged)]
+    return Judge(
+        model,
+        base.generation,
+        base.tokens,
+        base.info,
+        examples=few,
+        style=[example.answer for example in examples],
+        low_precision=base.low_precision,
+    )
+
+
 def _as_it_begins(
     base: Base, forward: Any, examples: list[Example], held: list[Example]
 ) -> tuple[list[Example], list[Example]]:
@@ -208,6 +228,11 @@ def _metrics(loop: Loop) -> dict[str, Any]:
             "validation_loss_before": round(progress.first_loss, 4),
             "validation_loss": round(progress.best_loss, 4),
             "best_step": progress.best_step,
+        }
+    if progress.first_score is not None:
+        found |= {
+            "written_score_before": round(progress.first_score, 2),
+            "written_score": round(progress.best_score, 2),
         }
     return found
 

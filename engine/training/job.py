@@ -49,6 +49,7 @@ class Hyper:
     batch: int = 16
     accumulation: int = 1
     patience: int = 3
+    judged: int = 32
     seed: int = 7
     threads: int = 0
     checkpoint_seconds: float = 300.0

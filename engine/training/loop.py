@@ -23,6 +23,7 @@ from engine.training.checkpoints import Checkpoint, Checkpoints
 from engine.training.examples import Example
 from engine.training.forward import Forward
 from engine.training.job import Hyper, Listener, Point, TrainingFailed, TrainingStopped
+from engine.training.judging import Judge
 from engine.training.lora import lora_weights, restore_weights
 
 #: A validation loss has to fall by this much to count as better, in nats.
@@ -35,12 +36,18 @@ _WEIGHT_DECAY = 0.0
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is; what a checkpoint keeps beside tensors."""
+    """How far a run is; what a checkpoint keeps beside tensors.
+
+    Losses are of validation, in nats a token, scores :class:`Judge`'s; ``looked`` is the step of the last look at both.
+    """
 
     step: int = 0
     best_loss: float = math.inf
+    best_score: float = -math.inf
     best_step: int = 0
+    looked: int = -1
     first_loss: float | None = None
+    first_score: float | None = None
     worse: int = 0
     stopped_early: bool = False
     train_loss: float = math.nan
@@ -68,6 +75,7 @@ class Loop:
         forward: computes the loss.
         examples, validation: what is learned, and what decides when to stop; the latter may be empty.
         room: most tokens of one forward pass.
+        judge: scores what the model writes; where there is one it says which weights are the best, else the loss does.
         checkpoints: where to go on from; None keeps none.
         identity: what a checkpoint has to be of to be gone on from.
         clock: seconds, monotonic.
@@ -80,6 +88,7 @@ class Loop:
     hyper: Hyper
     listener: Listener
     room: int
+    judge: Judge | None = None
     checkpoints: Checkpoints | None = None
     identity: str = ""
     clock: Callable[[], float] = time.monotonic
@@ -117,7 +126,7 @@ class Loop:
         progress = self.progress = self._resumed()
         self._began = self._saved_at = self.clock()
         self.listener.begins(step=progress.step, steps=self.steps, left_out=left_out or {})
-        if progress.step == 0:
+        if progress.step > progress.looked and self._look_is_due():
             self._validate()
         order: tuple[int, list[list[int]]] = (-1, [])
         while progress.step < self.steps and not progress.stopped_early:
@@ -128,7 +137,7 @@ class Loop:
                 self._step(order[1][place])
             except torch.OutOfMemoryError as error:
                 raise _out_of_memory() from error
-            if progress.step % max(1, math.ceil(self.steps_a_pass / _CHECKS)) == 0 or progress.step == self.steps:
+            if self._look_is_due():
                 self._validate()
             if self.clock() - self._saved_at >= self.hyper.checkpoint_seconds:
                 self._save()
@@ -146,10 +155,7 @@ class Loop:
             group["lr"] = rate
         total, real, padded = 0.0, 0, 0
         for number, part in enumerate(parts):
-            if self.listener.stop():
-                self._optimiser.zero_grad(set_to_none=True)
-                self._save()
-                raise TrainingStopped(progress.step, self.steps)
+            self._stop_if_asked()
             batch = self._batch([self.examples[row] for row in part])
             torch.manual_seed(_seed(self.hyper.seed, progress.step, number))
             loss = self.forward(batch) / wanted
@@ -179,32 +185,65 @@ class Loop:
             return self.hyper.learning_rate * (step + 1) / warm
         return self.hyper.learning_rate * (self.steps - step) / max(1, self.steps - warm)
 
+    def _stop_if_asked(self) -> None:
+        if self.listener.stop():
+            self._optimiser.zero_grad(set_to_none=True)
+            self._save()
+            raise TrainingStopped(self.progress.step, self.steps)
+
+    def _look_is_due(self) -> bool:
+        step = self.progress.step
+        return step % max(1, math.ceil(self.steps_a_pass / _CHECKS)) == 0 or step == self.steps
+
     def _validate(self) -> None:
-        """Look at the validation slice; keep the weights where it is better, and count where it is not."""
+        """Look at the validation slice; keep the weights where they are the best so far.
+
+        Patience counts looks that neither the loss nor the score was the better for: a score jumps, a loss misleads.
+        """
         if not self.validation:
             return
         progress = self.progress
         self.model.eval()
         try:
             with torch.no_grad():
-                total = 0.0
-                for part in passes(range(len(self.validation)), self.validation, room=self.room):
-                    total += float(self.forward(self._batch([self.validation[row] for row in part])))
+                loss = self._validation_loss()
+                score = self._score()
         finally:
             self.model.train()
-        loss = total / sum(len(example.target) for example in self.validation)
-        if not math.isfinite(loss):
-            raise _no_number(progress.step)
         if progress.first_loss is None:
-            progress.first_loss = loss
-        if loss < progress.best_loss - _BETTER:
-            progress.best_loss, progress.best_step, progress.worse = loss, progress.step, 0
+            progress.first_loss, progress.first_score = loss, score
+        lower = loss < progress.best_loss - _BETTER
+        higher = score is not None and score > progress.best_score
+        progress.best_loss = min(loss, progress.best_loss) if lower else progress.best_loss
+        if higher if score is not None else lower:
+            progress.best_step = progress.step
             self.best = lora_weights(self.model)
-        else:
-            progress.worse += 1
-            progress.stopped_early = progress.worse >= self.hyper.patience
+        if score is not None:
+            progress.best_score = max(score, progress.best_score)
+        progress.worse = 0 if lower or higher else progress.worse + 1
+        progress.stopped_early = progress.worse >= self.hyper.patience
+        progress.looked = progress.step
         self._tick()
         self.listener.point(self._point("validation", loss))
+
+    def _validation_loss(self) -> float:
+        total = 0.0
+        for part in passes(range(len(self.validation)), self.validation, room=self.room):
+            total += float(self.forward(self._batch([self.validation[row] for row in part])))
+        loss = total / sum(len(example.target) for example in self.validation)
+        if not math.isfinite(loss):
+            raise _no_number(self.progress.step)
+        return loss
+
+    def _score(self) -> float | None:
+        """What the model's own summaries are worth now, 0 to 100; None where nobody judges them."""
+        if self.judge is None:
+            return None
+        found = []
+        for score in self.judge.scores():
+            self._stop_if_asked()
+            found.append(score)
+        return sum(found) / len(found) if found else None
 
     def _batch(self, rows: Sequence[Example]) -> Batch:
         return collate(
