@@ -214,12 +214,11 @@ class Loop:
             progress.first_loss, progress.first_score = loss, score
         lower = loss < progress.best_loss - _BETTER
         higher = score is not None and score > progress.best_score
-        progress.best_loss = min(loss, progress.best_loss) if lower else progress.best_loss
-        if higher if score is not None else lower:
+        if higher or (lower and score in (None, progress.best_score)):
             progress.best_step = progress.step
             self.best = lora_weights(self.model)
-        if score is not None:
-            progress.best_score = max(score, progress.best_score)
+        progress.best_loss = loss if lower else progress.best_loss
+        progress.best_score = score if higher and score is not None else progress.best_score
         progress.worse = 0 if lower or higher else progress.worse + 1
         progress.stopped_early = progress.worse >= self.hyper.patience
         progress.looked = progress.step

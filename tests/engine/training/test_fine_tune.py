@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from engine.training import loop as loops
 from engine.training.checkpoints import Checkpoints
 from engine.training.fine_tune import fine_tune
 from engine.training.job import Hyper, Pair, Trained, TrainingFailed, TrainingStopped
+from engine.training.judging import Judge
 from engine.training.memory import MemoryPlan
 from tests.engine.model.listening import write
 from tests.engine.tiny import NAMES
@@ -61,8 +64,12 @@ def test_training_lowers_the_loss_and_what_is_served_with_the_adapter_is_what_wa
     model, heard = teachable_models[name], Heard()
     taught = pairs(2, summary=LESSON)
     epochs = 35 if name in ("llama", "qwen3") else 70
-    trained = train(model, taught, replace(QUICK, rank=16, alpha=32, batch=2, epochs=epochs), heard)
+    hyper = replace(QUICK, rank=16, alpha=32, batch=2, epochs=epochs, patience=999)
+    with patch.object(loops.Loop, "_look_is_due", lambda loop: loop.progress.step in (0, loop.steps)):
+        trained = train(model, taught, hyper, heard, validation=taught)
     assert heard.losses[-1] < heard.losses[0] / 10
+    # ROUGE-L of 100; each word of the one lesson is of the house style, so that nothing is left for content F1.
+    assert trained.metrics["written_score_before"] < 20 < 45 < trained.metrics["written_score"]
     base, adapted = answers(model, trained, tmp_path, taught[0].dialogue)
     assert adapted.lower().startswith("ana checked the")
     assert not base.lower().startswith("ana checked")
@@ -146,6 +153,54 @@ def test_the_weights_are_those_of_the_best_validation_and_not_the_last(
     there = Checkpoints(tmp_path).latest()
     assert there is not None and there.step == best
     assert same(there.weights, trained.weights)
+
+
+def test_weights_that_write_better_are_kept_over_those_of_a_lower_loss(
+    teachable_models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([3.0, 5.0, 40.0, 8.0, 8.0])
+    monkeypatch.setattr(Judge, "scores", lambda judge: iter([next(scores)]))
+    heard, hyper = Heard(), replace(QUICK, epochs=2, patience=99)
+    trained = train(teachable_models["bart"], pairs(8), hyper, heard, validation=pairs(8))
+    looks = {point.step: point.loss for point in heard.points if point.kind == "validation"}
+    assert list(looks) == [0, 1, 2, 3, 4]
+    assert min(looks, key=lambda step: looks[step]) == 4, "the loss itself must say otherwise"
+    assert trained.metrics["best_step"] == 2
+    assert trained.metrics["written_score"] == 40.0
+
+
+def test_of_weights_that_write_equally_well_those_of_the_lower_loss_are_kept(
+    teachable_models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "scores", lambda judge: iter([0.0]))
+    trained = train(teachable_models["bart"], pairs(8), replace(QUICK, epochs=2), validation=pairs(8))
+    assert trained.metrics["best_step"] == 4
+
+
+def test_a_stop_while_the_model_writes_comes_at_once_and_the_look_is_made_up_for(
+    teachable_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, given, held = teachable_models["bart"], pairs(8), pairs(12)[8:]
+    whole = train(model, given, validation=held)
+    heard = Heard()
+    asked, scores = [False], Judge.scores
+
+    def slowly(judge: Judge) -> Iterator[float]:
+        for score in scores(judge):
+            asked[0] = len(heard.losses) == 3
+            yield score
+
+    heard.stop = lambda: asked[0]  # type: ignore[method-assign]
+    monkeypatch.setattr(Judge, "scores", slowly)
+    with pytest.raises(TrainingStopped) as stopped:
+        train(model, given, heard=heard, validation=held, checkpoints=tmp_path)
+    assert stopped.value.step == 3
+    monkeypatch.setattr(Judge, "scores", scores)
+    resumed = Heard()
+    again = train(model, given, heard=resumed, validation=held, checkpoints=tmp_path)
+    assert [point.step for point in resumed.points][:1] == [3], "the look that was broken off was not made"
+    assert resumed.points[0].kind == "validation"
+    assert same(whole.weights, again.weights)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
