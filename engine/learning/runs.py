@@ -40,7 +40,7 @@ Cause = Literal["manual", "schedule", "erasure", "demo"]
 #: What decides the weights that come out, beside the pairs.
 TRAINING = (
     "train_rank", "train_alpha", "train_dropout", "train_learning_rate", "train_epochs", "train_warmup",
-    "train_batch", "train_accumulation", "train_validation", "train_patience", "train_seed",
+    "train_batch", "train_accumulation", "train_validation", "train_patience", "train_judged", "train_seed",
 )  # fmt: skip
 MODEL = ("engine_model", "engine_revision", "engine_quantization", "engine_max_context", "engine_max_new_tokens")
 #: Fewer conversations than this are all trained on: a slice of one or two would stop a run by chance.

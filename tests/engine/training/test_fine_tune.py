@@ -18,7 +18,9 @@ from engine.model.loading import load
 from engine.planning import Planner
 from engine.protocols import Row
 from engine.requests import SummaryRequest
+from engine.scoring.metrics import rouge
 from engine.text.prompts import PROMPT_VERSION, options_of
+from engine.training import judging
 from engine.training import loop as loops
 from engine.training.checkpoints import Checkpoints
 from engine.training.fine_tune import fine_tune
@@ -52,7 +54,7 @@ def answers(model: Path, trained: Trained, folder: Path, dialogue: str) -> tuple
     planner = Planner(served.info, served.count_tokens, served.render_chat)
     request = SummaryRequest(conversation_of(dialogue, key="c"))
     (row,) = planner.plan(request, options_of(request, served.info)).rows
-    rows = [Row(row.prompt, 32, adapter=name) for name in ("base", manifest.id)]
+    rows = [Row(row.prompt, 48, adapter=name) for name in ("base", manifest.id)]
     base, adapted = (write(served, rows).ended[at].text for at in (0, 1))
     return base, adapted
 
@@ -65,14 +67,16 @@ def test_training_lowers_the_loss_and_what_is_served_with_the_adapter_is_what_wa
     taught = pairs(2, summary=LESSON)
     epochs = 35 if name in ("llama", "qwen3") else 70
     hyper = replace(QUICK, rank=16, alpha=32, batch=2, epochs=epochs, patience=999)
-    with patch.object(loops.Loop, "_look_is_due", lambda loop: loop.progress.step in (0, loop.steps)):
-        trained = train(model, taught, hyper, heard, validation=taught)
+    at_the_ends = patch.object(loops.Loop, "_look_is_due", lambda loop: loop.progress.step in (0, loop.steps))
+    with at_the_ends, patch.object(judging, "_LONGER", 1000):
+        trained = train(model, taught, hyper, heard, validation=taught[:1])
     assert heard.losses[-1] < heard.losses[0] / 10
-    # ROUGE-L of 100; each word of the one lesson is of the house style, so that nothing is left for content F1.
-    assert trained.metrics["written_score_before"] < 20 < 45 < trained.metrics["written_score"]
     base, adapted = answers(model, trained, tmp_path, taught[0].dialogue)
     assert adapted.lower().startswith("ana checked the")
     assert not base.lower().startswith("ana checked")
+    # Every word of the one lesson is of the house style, so that nothing is left for content F1.
+    for score, text in (("written_score_before", base), ("written_score", adapted)):
+        assert trained.metrics[score] == pytest.approx(rouge(text, [LESSON])["rougeL"] / 2, abs=0.01), text
     assert not any("head" in key or "embed" in key or "shared" in key for key in trained.weights)
 
 
