@@ -150,4 +150,4 @@ def _pair(row: PairRow) -> Pair:
     from engine.training.job import Pair
 
     style: Any = row.style
-    return Pair(row.dialogue, row.summary, style, row.focus, row.output_language)
+    return Pair(row.dialogue, row.summary, style, row.focus, row.output_language, tuple(row.summaries))

@@ -34,12 +34,14 @@ class Example:
         answer: as the model is to write it.
         source: ids of the prompt.
         target: ids of the answer with the token that ends it; loss is on these only.
+        references: the answer and further human ones.
     """
 
     prompt: str
     answer: str
     source: list[int]
     target: list[int]
+    references: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -72,13 +74,13 @@ class Renderer:
         ``focus``.
         """
         left_out: Counter[str] = Counter()
-        rendered: list[tuple[str, str]] = []
+        rendered: list[tuple[str, str, tuple[str, ...]]] = []
         for pair in pairs:
             found = self._rendered(pair)
             if isinstance(found, str):
                 left_out[found] += 1
             else:
-                rendered.append(found)
+                rendered.append((*found, (pair.summary, *pair.references)))
         examples = []
         for example in self._encoded(rendered):
             if len(example.target) > self._info.max_new_tokens:
@@ -135,14 +137,16 @@ class Renderer:
         lines = [" ".join(line.split()) for line in text.strip().split("\n")]
         return "\n".join(line for i, line in enumerate(lines) if line or (i and lines[i - 1]))
 
-    def _encoded(self, rendered: Sequence[tuple[str, str]]) -> Iterator[Example]:
+    def _encoded(self, rendered: Sequence[tuple[str, str, tuple[str, ...]]]) -> Iterator[Example]:
         first = [] if self._first is None else [self._first]
         for at in range(0, len(rendered), _BATCH):
             part = rendered[at : at + _BATCH]
-            sources = self._tokens.encode([prompt for prompt, _ in part])
-            answers = self._tokens.encode_answers([answer for _, answer in part], spaced=self._family == "completion")
-            for (prompt, answer), source, ids in zip(part, sources, answers, strict=True):
-                yield Example(prompt, answer, source, [*first, *ids, self._end])
+            sources = self._tokens.encode([prompt for prompt, _, _ in part])
+            answers = self._tokens.encode_answers(
+                [answer for _, answer, _ in part], spaced=self._family == "completion"
+            )
+            for (prompt, answer, references), source, ids in zip(part, sources, answers, strict=True):
+                yield Example(prompt, answer, source, [*first, *ids, self._end], references)
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._tokens.encode(texts)]

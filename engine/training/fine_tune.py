@@ -186,7 +186,7 @@ def _judge(base: Base, model: Any, hyper: Hyper, examples: Sequence[Example], he
         base.tokens,
         base.info,
         examples=few,
-        style=[example.answer for example in examples],
+        style=[text for example in (*examples, *held) for text in example.references],
         low_precision=base.low_precision,
     )
 

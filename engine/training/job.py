@@ -24,6 +24,7 @@ class Pair:
         dialogue: ``Name: text`` lines, one message a line.
         summary: what the model is to write.
         style, focus, output_language: what it is asked for; see :class:`engine.requests.SummaryRequest`.
+        references: further human summaries, that validation holds what the model writes against; never learned.
     """
 
     dialogue: str
@@ -31,6 +32,7 @@ class Pair:
     style: Style = "standard"
     focus: str = ""
     output_language: str = ""
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

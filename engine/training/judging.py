@@ -33,8 +33,8 @@ class Judge:
         generation: the base's own settings of generation.
         tokens: its tokenizer.
         info: the base.
-        examples: to write of; their answers are the references.
-        style: answers whose commonest words are the house style.
+        examples: to write of; the best of their references counts.
+        style: summaries whose commonest words are the house style.
         low_precision: compute in bfloat16.
     """
 
@@ -67,7 +67,8 @@ class Judge:
         for at in range(0, len(self._examples), _TOGETHER):
             part = self._examples[at : at + _TOGETHER]
             for example, text in zip(part, self._written(part), strict=True):
-                yield fmean((rouge(text, [example.answer])["rougeL"], content_f1(text, [example.answer], self._house)))
+                people = example.references or (example.answer,)
+                yield fmean((rouge(text, people)["rougeL"], content_f1(text, people, self._house)))
 
     def _written(self, part: Sequence[Example]) -> list[str]:
         """The model's answers, greedily."""

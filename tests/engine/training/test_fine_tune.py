@@ -173,6 +173,16 @@ def test_weights_that_write_better_are_kept_over_those_of_a_lower_loss(
     assert trained.metrics["written_score"] == 40.0
 
 
+def test_the_best_of_a_pairs_references_counts_and_only_its_summary_is_learned(teachable_models: Models) -> None:
+    taught = replace(pairs(1, summary=LESSON)[0], references=("Tomas sent the parcel back.",))
+    other = replace(taught, summary="Tomas sent the parcel back.", references=(LESSON,))
+    hyper = replace(QUICK, rank=16, alpha=32, batch=2, epochs=70, patience=999)
+    with patch.object(loops.Loop, "_look_is_due", lambda loop: loop.progress.step in (0, loop.steps)):
+        trained = train(teachable_models["bart"], [taught], hyper, validation=[other])
+    assert trained.metrics["validation_loss"] > 1.0, "what it validates on is the summary"
+    assert trained.metrics["written_score"] == pytest.approx(50.0, abs=0.1), "it wrote the other reference"
+
+
 def test_of_weights_that_write_equally_well_those_of_the_lower_loss_are_kept(
     teachable_models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
