@@ -51,6 +51,8 @@ class Judge:
     ) -> None:
         self._model = model
         self._settings = greedy(generation)
+        # `generate` fills what a call leaves open from the model's own settings.
+        model.generation_config = model.get_base_model().generation_config = self._settings
         self._tokens = tokens
         self._info = info
         self._examples = sorted(examples, key=lambda example: -len(example.source))
@@ -78,9 +80,7 @@ class Judge:
             arguments["global_attention_mask"] = torch.zeros_like(mask)
             arguments["global_attention_mask"][:, 0] = 1
         with torch.no_grad(), torch.autocast(self._info.device, torch.bfloat16, enabled=self._low_precision):
-            out = self._model.generate(
-                **arguments, generation_config=self._settings, max_new_tokens=self._limit, use_cache=True
-            )
+            out = self._model.generate(**arguments, max_new_tokens=self._limit, num_beams=1, use_cache=True)
         if self._info.device == "cpu":
             give_back()
         start = 0 if self._info.encoder_decoder else ids.shape[1]
