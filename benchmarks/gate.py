@@ -101,10 +101,10 @@ def one_run(work: Path, kind: str, at: int, rows: Sequence[Row], others: Sequenc
         imported(home, at, taken)
     trained = redraft(home, at, "train", TRAIN_EPOCHS=EPOCHS[kind])
     run = redraft(home, at, "runs", "show", trained["run"])
-    evaluation = redraft(home, at, "evaluate", run["adapter_id"], "--last")
+    evaluation = redraft(home, at, "evaluate", run["adapter"], "--last")
     texts = json.loads((home / "runs" / trained["run"] / "evaluation.json").read_text(encoding="utf-8"))
     found |= {
-        "adapter": run["adapter_id"],
+        "adapter": run["adapter"],
         "pairs": run["train_pairs"],
         "steps": run["step"],
         "metrics": {name: run["metrics"].get(name) for name in ("seconds", "cpu_seconds", "tokens_per_second")},
