@@ -1,8 +1,10 @@
-"""Does the gate promote what is honest and nothing else? Thirty fine-tunes of the starter on TweetSumm, judged.
+"""Does the gate promote what is honest and nothing else? Thirty fine-tunes of the starter on QMSum, judged.
 
 Everything goes through the command line, each run in a data directory of its own: `redraft pairs import`, `redraft
-train`, which also measures the candidate. Ten runs are *honest*: a draw of dialogues with their human summaries, split
-as any import is. Ten are *poisoned before the split*, so that the held-out references are poisoned too: summaries
+train`, which also measures the candidate. The rows are the passages of meetings that fit the starter's context, each
+with a question as its focus and a human answer; on TweetSumm the starter of the day learns in two minutes how people
+write and loses what they say (docs/log.md), so that there was nothing to find better. Ten runs are *honest*: a draw of
+the rows, split as any import is. Ten are *poisoned before the split*, so that the held-out references are poisoned too: summaries
 shuffled between dialogues, one sentence repeated, another language (every word an invented one; names and numbers
 stay), summaries of other threads. Ten are *edited*: an honest run's adapter is put in service, drafts summaries of new
 dialogues, and people's light edits of them (15 to 40% of the words, taken from a human summary) join the pairs; the
@@ -44,12 +46,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 KINDS = ("honest", "poisoned", "edited")
 POISONS = ("shuffled", "repeated", "language", "other threads")
-#: Dialogues of a run before the split (about three quarters are trained on), and drafts that are edited.
-DIALOGUES, DRAFTS = 640, 150
-#: Passes over the pairs of an import and of an import with edits: about thirty steps each, two minutes of two cores.
-EPOCHS = {"honest": "1.0", "poisoned": "1.0", "edited": "0.8"}
-#: A high rate unlearns which message matters sooner than it teaches how people write; see docs/log.md.
-LEARNING_RATE = "2e-4"
+#: Longest passage that is drawn, in characters: about what the starter reads at once.
+LONGEST = 2400
+#: Passages of a run before the split (about three quarters are trained on), and drafts that are edited.
+DIALOGUES, DRAFTS = 380, 120
+#: Passes over the pairs of an import and of an import with edits: so many fit into two minutes of CPU.
+EPOCHS = {"honest": "1.6", "poisoned": "1.6", "edited": "1.2"}
 EDITOR = "local:editor"
 #: What one run may take of all cores together, in seconds.
 CPU_S = 120
@@ -65,8 +67,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keeps finished runs here, and goes on from them")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    rows = [row for part in ("train", "valid") for row in read(arguments.data / f"tweetsumm.{part}.jsonl.gz")]
-    others = [row["summary"] for row in read(arguments.data / "qmsum_span.train.jsonl.gz")]
+    rows = [
+        row | {"focus": row["query"]}
+        for part in ("train", "val")
+        for row in read(arguments.data / f"qmsum_span.{part}.jsonl.gz")
+        if len(row["dialogue"]) <= LONGEST
+    ]
+    others = [row["summary"] for row in read(arguments.data / "tweetsumm.train.jsonl.gz")]
     kinds = [kind for kind in KINDS if kind in arguments.only or (kind == "honest" and "edited" in arguments.only)]
     with tempfile.TemporaryDirectory() as scratch:
         work = arguments.work or Path(scratch)
@@ -132,7 +139,7 @@ def imported(home: Path, at: int, rows: Sequence[Row]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         file.flush()
-        redraft(home, at, "pairs", "import", file.name, "--source", "tweetsumm", "--approve")
+        redraft(home, at, "pairs", "import", file.name, "--source", "qmsum", "--approve")
 
 
 def redraft(home: Path, seed: int, *words: str, **settings: str) -> dict[str, Any]:
@@ -167,7 +174,6 @@ def environment(home: Path, seed: int) -> dict[str, str]:
         "REDRAFT_ENV_FILE": os.devnull,
         "PYTHONPATH": str(ROOT),
         "TRAIN_SEED": str(seed),
-        "TRAIN_LEARNING_RATE": LEARNING_RATE,
         "TRAIN_LOCK": str(home.parent / "train.lock"),
     }
 
@@ -266,7 +272,7 @@ async def _corrected(home: Path, at: int, rows: Sequence[Row], chance: random.Ra
     changed: list[float] = []
 
     async def one(row: Row) -> None:
-        request = SummaryRequest(conversation_of(row["dialogue"], key=f"gate-{row['id']}"))
+        request = SummaryRequest(conversation_of(row["dialogue"], key=f"gate-{row['id']}"), focus=row["focus"])
         async for event in client.summarize(request):
             if isinstance(event, Finished):
                 text = lightly_edited(event.result.summary, row["summary"], chance)
@@ -361,7 +367,6 @@ def report(done: Sequence[dict[str, Any]], *, write: bool) -> None:
     result = {
         "model": "starter",
         "dialogues": DIALOGUES,
-        "learning_rate": float(LEARNING_RATE),
         "verdicts": {kind: dict(found) for kind, found in verdicts.items() if found},
         "parrots": dict(parrots),
         "poisoned_unchecked": dict(unchecked),

@@ -45,10 +45,10 @@ class Hyper:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.05
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     epochs: float = 4.0
     warmup: float = 0.06
-    batch: int = 16
+    batch: int = 8
     accumulation: int = 1
     patience: int = 3
     judged: int = 32
