@@ -4,12 +4,12 @@ Everything goes through the command line, each run in a data directory of its ow
 train`, which also measures the candidate. The rows are the passages of meetings that fit the starter's context, each
 with a question as its focus and a human answer; on TweetSumm the starter of the day learns in two minutes how people
 write and loses what they say (docs/log.md), so that there was nothing to find better. Ten runs are *honest*: a draw of
-the rows, split as any import is. Ten are *poisoned before the split*, so that the held-out references are poisoned too: summaries
-shuffled between dialogues, one sentence repeated, another language (every word an invented one; names and numbers
-stay), summaries of other threads. Ten are *edited*: an honest run's adapter is put in service, drafts summaries of new
-dialogues, and people's light edits of them (15 to 40% of the words, taken from a human summary) join the pairs; the
-next candidate is held against that adapter. A *parrot* that writes the commonest words of the references is judged on
-the held-out dialogues of every honest run.
+the rows, split as any import is. Ten are *poisoned before the split*, so that the held-out references are poisoned
+too: summaries shuffled between dialogues, one sentence repeated, another language (every word an invented one; names
+and numbers stay), summaries of other threads. Ten are *edited*: an honest run's adapter is put in service, drafts
+summaries of new dialogues, and people's light edits of them (15 to 40% of the words, taken from a human summary) join
+the pairs; the next candidate is held against that adapter. A *parrot* that writes the commonest words of the references
+is judged on the held-out dialogues of every honest run.
 
 Targets (of the project): no poisoned run is better, nor a parrot; at least seven in ten honest ones are; none of the
 honest and edited ones is worse; each run takes at most two minutes of CPU, from `redraft train` to its end, the
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gzip
 import json
 import os
@@ -263,6 +264,7 @@ async def _corrected(home: Path, at: int, rows: Sequence[Row], chance: random.Ra
     from engine.requests import Finished, SummaryRequest
     from engine.settings import EngineSettings
     from storage.database import Database
+    from storage.errors import InputError
     from storage.settings import StorageSettings
 
     os.environ.update(environment(home, at))
@@ -272,6 +274,10 @@ async def _corrected(home: Path, at: int, rows: Sequence[Row], chance: random.Ra
     changed: list[float] = []
 
     async def one(row: Row) -> None:
+        with contextlib.suppress(InputError):  # nothing in the passage is about the question, by its words
+            await drafted(row)
+
+    async def drafted(row: Row) -> None:
         request = SummaryRequest(conversation_of(row["dialogue"], key=f"gate-{row['id']}"), focus=row["focus"])
         async for event in client.summarize(request):
             if isinstance(event, Finished):
