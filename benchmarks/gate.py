@@ -10,7 +10,8 @@ next candidate is held against that adapter. A *parrot* that writes the commones
 the held-out dialogues of every honest run.
 
 Targets (of the project): no poisoned run is better, nor a parrot; at least seven in ten honest ones are; none of the
-honest and edited ones is worse. Finished runs are kept (`--work`), so that a benchmark that was cut off goes on.
+honest and edited ones is worse; each run takes at most two minutes of CPU, from `redraft train` to its end, the
+measuring of the candidate included. Finished runs are kept (`--work`), so that a benchmark that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import gzip
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,8 @@ EPOCHS = {"honest": "1.0", "poisoned": "1.0", "edited": "0.8"}
 #: A high rate unlearns which message matters sooner than it teaches how people write; see docs/log.md.
 LEARNING_RATE = "2e-4"
 EDITOR = "local:editor"
+#: What one run may take of all cores together, in seconds.
+CPU_S = 120
 
 Row = dict[str, Any]
 
@@ -99,7 +103,7 @@ def one_run(work: Path, kind: str, at: int, rows: Sequence[Row], others: Sequenc
             found["what"] = POISONS[at % len(POISONS)]
             taken = poisoned(found["what"], taken, others, chance)
         imported(home, at, taken)
-    trained = redraft(home, at, "train", TRAIN_EPOCHS=EPOCHS[kind])
+    trained, cpu = cpu_seconds(lambda: redraft(home, at, "train", TRAIN_EPOCHS=EPOCHS[kind]))
     run = redraft(home, at, "runs", "show", trained["run"])
     evaluation = redraft(home, at, "evaluate", run["adapter_id"], "--last")
     texts = json.loads((home / "runs" / trained["run"] / "evaluation.json").read_text(encoding="utf-8"))
@@ -107,7 +111,8 @@ def one_run(work: Path, kind: str, at: int, rows: Sequence[Row], others: Sequenc
         "adapter": run["adapter_id"],
         "pairs": run["train_pairs"],
         "steps": run["step"],
-        "metrics": {name: run["metrics"].get(name) for name in ("seconds", "cpu_seconds", "tokens_per_second")},
+        "metrics": {name: run["metrics"].get(name) for name in ("seconds", "tokens_per_second")},
+        "cpu_seconds": round(cpu, 1),
         "gate": {name: evaluation["gate"][name] for name in ("verdict", "reasons", "notes", "references", "against")},
         "differences": evaluation["gate"]["blind"]["differences"],
         "conversations": evaluation["gate"]["blind"]["conversations"],
@@ -142,6 +147,17 @@ def redraft(home: Path, seed: int, *words: str, **settings: str) -> dict[str, An
     if done.returncode:
         sys.exit(f"redraft {' '.join(words[:2])} ended with {done.returncode}")
     return dict(json.loads(done.stdout))
+
+
+def cpu_seconds(work: Callable[[], Row]) -> tuple[Row, float]:
+    """What ``work`` returns, and the CPU time of the processes that it started and waited for, and of theirs."""
+
+    def so_far() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = so_far()
+    return work(), so_far() - before
 
 
 def environment(home: Path, seed: int) -> dict[str, str]:
@@ -308,6 +324,8 @@ def report(done: Sequence[dict[str, Any]], *, write: bool) -> None:
         "at least seven in ten honest runs are better": verdicts["honest"]["better"] >= 0.7 * counts["honest"],
         "no honest run is worse": verdicts["honest"]["worse"] == 0,
         "no edited run is worse": verdicts["edited"]["worse"] == 0,
+        # One kept from before CPU was measured meets nothing.
+        "each run at most 2 minutes of CPU": all(one.get("cpu_seconds", CPU_S + 1) <= CPU_S for one in done),
     }
     order = ("better", "inconclusive", "worse")
     summary = [
@@ -324,6 +342,7 @@ def report(done: Sequence[dict[str, Any]], *, write: bool) -> None:
             f"{one['kind']} {one['run']}" + (f" ({one['what']})" if one["what"] != one["kind"] else ""),
             f"{one['pairs']}" + (f" ({one['edits']} edits)" if "edits" in one else ""),
             str(one["steps"]),
+            f"{one['cpu_seconds']:.1f}" if "cpu_seconds" in one else "–",
             str(one["conversations"]),
             *(told(one["differences"].get(name)) for name in columns),
             one["gate"]["verdict"],
@@ -334,7 +353,7 @@ def report(done: Sequence[dict[str, Any]], *, write: bool) -> None:
         Table("Verdicts", ("runs", "number", *order), summary),
         Table(
             "Each run: candidate less what serves, on its held-out dialogues (95% intervals)",
-            ("run", "pairs", "steps", "held out", "ROUGE-L", "content F1", "novelty", "verdict"),
+            ("run", "pairs", "steps", "CPU seconds", "held out", "ROUGE-L", "content F1", "novelty", "verdict"),
             rows,
         ),
     ]
@@ -347,6 +366,7 @@ def report(done: Sequence[dict[str, Any]], *, write: bool) -> None:
         "parrots": dict(parrots),
         "poisoned_unchecked": dict(unchecked),
         "longest_fine_tune_seconds": round(max(seconds, default=0.0), 1),
+        "most_cpu_seconds": max((one["cpu_seconds"] for one in done if "cpu_seconds" in one), default=None),
         "targets": targets,
         "runs": [{name: value for name, value in one.items() if name != "differences"} for one in done],
     }
