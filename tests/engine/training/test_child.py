@@ -15,14 +15,20 @@ from engine.learning import registry, runs
 from engine.learning.alerts import open_alerts
 from engine.learning.child import FAILED, FINISHED, STOPPED, Child
 from engine.learning.learner import Stop
+from engine.learning.ledger import recorded
 from engine.learning.ledger_check import verify
 from engine.learning.locks import machine_lock, taken
+from engine.learning.promotion import promote
 from engine.learning.settings import LearningSettings
+from engine.model.loading import load
 from engine.settings import EngineSettings
 from engine.training.checkpoints import Checkpoints
+from storage import adapter_queries
 from storage import run_queries as queries
 from storage.database import Database
 from storage.learning_tables import AdapterRow, RunRow
+from tests.engine.learning import making
+from tests.engine.model.lora import make_adapter
 from tests.engine.training.people import QUICK_SETTINGS, take
 
 pytestmark = pytest.mark.xdist_group("teachable-models")
@@ -186,3 +192,28 @@ async def test_a_run_that_another_process_does_or_that_has_ended_is_not_done_aga
         found.state = "finished"
     assert await done(database, run_id) == FAILED
     assert row(database, run_id).state == "finished"
+
+
+async def test_after_a_change_of_the_base_the_candidate_is_measured_against_what_serves_on_the_old_one(
+    database: Database, begin: Begin, teachable_models: dict[str, Path]
+) -> None:
+    """Both have models of their own: the run's process loads one after the other."""
+    old = load(EngineSettings.load(engine_model=str(teachable_models["llama"])))
+    made = make_adapter(old, database.home.adapters, run_id="old")
+    making.run(database, "old", settings={"engine_model": str(teachable_models["llama"])})
+    with recorded(database) as (session, ledger):
+        registry.record_candidate(session, ledger, made, size_bytes=1)
+    promote(
+        database, database.home, LearningSettings.load(), adapter_id=made.id, by="local:ana", force=True, reason="x"
+    )
+    run_id = begin()
+    assert await done(database, run_id) == FINISHED
+    ended = row(database, run_id)
+    assert ended.message == f"The candidate {ended.adapter_id} was found inconclusive."
+    with database.read() as session:
+        found = adapter_queries.newest_evaluation(session=session, adapter_id=ended.adapter_id)
+    assert found is not None
+    assert (found.against, found.report["evaluation"]["failed"]) == (
+        made.id, {"base": 0, "candidate": 0, "active": 0},
+    )  # fmt: skip
+    assert found.report["evaluation"]["systems"]["active"] == made.id
