@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from engine.address import memory_wanted
 from engine.learning import registry, runs
 from engine.learning.alerts import open_alerts
 from engine.learning.child import FAILED, FINISHED, STOPPED, Child
@@ -22,7 +26,9 @@ from engine.learning.promotion import promote
 from engine.learning.settings import LearningSettings
 from engine.model.loading import load
 from engine.settings import EngineSettings
+from engine.training import fine_tune
 from engine.training.checkpoints import Checkpoints
+from engine.training.job import TrainingFailed
 from storage import adapter_queries
 from storage import run_queries as queries
 from storage.database import Database
@@ -217,3 +223,72 @@ async def test_after_a_change_of_the_base_the_candidate_is_measured_against_what
         made.id, {"base": 0, "candidate": 0, "active": 0},
     )  # fmt: skip
     assert found.report["evaluation"]["systems"]["active"] == made.id
+
+
+@pytest.mark.parametrize("setting", ["unload", "beside"])
+async def test_a_run_has_the_engines_memory_while_it_trains_where_the_settings_say_so_and_gives_it_back(
+    database: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    wanted: list[bool] = []
+    real = fine_tune.fine_tune
+
+    def trained(*args: Any, **given: Any) -> Any:
+        wanted.append(memory_wanted(database.home))
+        if len(wanted) == 1:
+            raise TrainingFailed("The memory ran out while training.")
+        return real(*args, **given)
+
+    async def measured(*_: Any, **__: Any) -> str:
+        wanted.append(memory_wanted(database.home))
+        return ""
+
+    monkeypatch.setenv("TRAIN_BESIDE_SERVING", setting)
+    monkeypatch.setattr(fine_tune, "fine_tune", trained)
+    monkeypatch.setattr(Child, "_measure", measured)
+    run_id = begin()
+    assert await done(database, run_id) == FAILED
+    assert not memory_wanted(database.home)
+    assert await done(database, run_id) == FINISHED
+    held = setting == "unload"
+    assert wanted == [held, held, False]  # the engine serves again before it is asked for summaries
+
+
+_NEVER_MEASURED = """
+import asyncio, sys
+from engine.learning import child, writing
+
+async def write(*_, **__):
+    print("measuring", flush=True)
+    await asyncio.Event().wait()
+
+writing.Writer.write = write
+sys.exit(child.main(sys.argv[1:]))
+"""
+
+
+async def test_a_signal_while_the_candidate_is_measured_stops_the_run_which_goes_on_with_measuring(
+    database: Database, begin: Begin
+) -> None:
+    run_id = begin()
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _NEVER_MEASURED, run_id], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "measuring\n" in process.stdout  # read until it says so
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == STOPPED
+        finally:
+            process.kill()
+    stopped, (adapter,) = row(database, run_id), adapters(database)
+    assert (stopped.state, stopped.adapter_id, adapter.verdict) == ("stopped", adapter.id, "")
+    assert stopped.message == f"It was stopped while {adapter.id} was measured; it can be resumed."
+    assert alerts(database) == []
+    runs.check_resumable(database.home, stopped)
+    assert await done(database, run_id) == FINISHED
+    ended, (measured,) = row(database, run_id), adapters(database)
+    assert (ended.state, ended.resumed, ended.adapter_id) == ("finished", 1, adapter.id)
+    assert (measured.id, measured.verdict) == (adapter.id, "inconclusive")
+    with database.read() as session:
+        points = queries.progress(session=session, run_id=run_id, kind="train")
+    assert [point.step for point in points] == [1, 2, 3, 4]  # it was not trained again
