@@ -25,7 +25,15 @@ from engine.requests import Coverage, Event, Finished, Health, ModelInfo, Queued
 from engine.scoring.gate import GateReport
 from storage.database import Database
 from storage.errors import AdapterError, EngineBusy, EngineError, EngineUnavailable, InputError, OptionNotHonoured
-from storage.learning_tables import AdapterRow, EvaluationRow, LedgerRow, PairRow, RunProgressRow, RunRow
+from storage.learning_tables import (
+    AdapterRow,
+    AuthorisationRow,
+    EvaluationRow,
+    LedgerRow,
+    PairRow,
+    RunProgressRow,
+    RunRow,
+)
 from storage.settings import StorageSettings
 from tests.engine.learning.making import START, candidate, serve
 from tests.engine.scoring import invented
@@ -397,6 +405,46 @@ async def test_a_forgotten_conversation_is_in_no_file_of_any_run(sqlite: Databas
     texts = read_texts(sqlite.home, row.run_id)
     assert texts is not None and len(texts.held) == 5
     assert forget_conversations(sqlite, sqlite.home, ["key-50"]) == []
+
+
+async def test_a_private_conversation_is_in_the_figures_and_in_no_file_and_the_report_says_how_many_are_left_out(
+    sqlite: Database,
+):
+    channel, told = "slack:T1/C1", "Ana: the SECRET word\nBen: a\nAna: b\nBen: Please rest"
+    where = {"platform": "slack", "workspace": "T1", "channel": "C1", "origin": "blind"}
+    with sqlite.write() as session:
+        session.add(AuthorisationRow(platform="slack", authorised_at=START, authorised_by="Maria", basis="x"))
+    add(
+        sqlite,
+        pair(50, told, "Ana said the SECRET.", **where),
+        # Of a channel that was made private since; what people wrote of it before is private as well.
+        pair(51, told, "Ben heard the SECRET.", **where, conversation_key="once", public=True, style="actions"),
+        pair(52, told, "Ben knows the SECRET.", **where, conversation_key="once"),
+        pair(53, "Ana: the OPEN word\nBen: a\nAna: b\nBen: Please rest", "Ana is OPEN.", **where, public=True),
+    )
+    row = candidate(sqlite, scope=channel)
+    found = await evaluate(sqlite, Engine(learned), SETTINGS, adapter_id=row.id)
+    assert found.report["blind"]["conversations"] == 3
+    page = write_report(sqlite, sqlite.home, row.run_id).read_text(encoding="utf-8")
+    assert "2 private conversations are in the figures and left out here" in page
+    assert "1 of 1 held-out conversation" in page
+    written = everything(sqlite.home.runs)
+    assert "OPEN" in written
+    assert "SECRET" not in written
+    # An erasure that takes the rest leaves the count, and the page that holds no text still says it.
+    forget_conversations(sqlite, sqlite.home, ["key-53"])
+    page = report_path(sqlite.home, row.run_id).read_text(encoding="utf-8")
+    assert "2 private conversations are in the figures" in page
+    assert "changed most first" not in page
+
+
+async def test_texts_of_a_version_that_wrote_private_conversations_down_are_not_shown(sqlite: Database):
+    row = await evaluated(sqlite)
+    path = path_of(sqlite.home, row.run_id)
+    before = {**json.loads(path.read_text(encoding="utf-8")), "format": 1}
+    path.write_text(json.dumps(before), encoding="utf-8")
+    assert read_texts(sqlite.home, row.run_id) is None
+    assert "Before and after" not in write_report(sqlite, sqlite.home, row.run_id).read_text(encoding="utf-8")
 
 
 async def test_a_forgotten_pair_takes_its_conversation_with_it(sqlite: Database):
