@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from engine.learning.authorisation import authorise
 from engine.learning.importing import Options, import_pairs
 from engine.learning.locks import taken
 from engine.learning.pairs import approve
@@ -175,11 +174,3 @@ def test_pairs_of_a_platform_that_nobody_authorised_are_left_out_and_train_says_
         "`redraft training authorize` records who authorised a platform, and on what basis.\n"
     )
     assert "Pairs: 1; left out: 1 from a platform on which training is not authorised\n" in done.stdout
-
-    # Other reasons are named without that advice.
-    path = written(tmp_path / "waiting.jsonl", rows(1, start=50))
-    import_pairs(database, path, Options(split="train"), by="local:ana")
-    authorise(database, platform="slack", authorised_by="Maria", basis="an agreement", by="local:ana")
-    done = cli.redraft("train", **given)
-    assert (done.returncode, done.stderr) == (0, "Left out: 1 waiting for approval.\n")
-    assert "Pairs: 2; left out: 1 waiting for approval\n" in done.stdout
