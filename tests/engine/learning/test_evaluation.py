@@ -6,13 +6,15 @@ import asyncio
 import json
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlmodel import select
 
+from engine.client import HttpClient
 from engine.learning import report
 from engine.learning.evaluation import evaluate
 from engine.learning.evaluation_files import path_of, read_texts
@@ -248,6 +250,31 @@ async def test_an_adapter_on_another_base_is_asked_of_an_engine_of_its_own(sqlit
     assert old.closed and not new.closed
     with pytest.raises(EngineError, match="another"):
         await evaluate(sqlite, new, SETTINGS, adapter_id=row.id)
+
+
+class Running(Engine, HttpClient):
+    """One in another process, which loads its model anew and is up after so many looks."""
+
+    def __init__(self, write: Write, *, base: str, states: Iterable[Literal["loading", "down"]]) -> None:
+        super().__init__(write, base=base)
+        self.states = list(states)
+
+    async def health(self) -> Health:
+        return Health(self.states.pop(0)) if self.states else await super().health()
+
+
+async def test_a_running_engine_that_was_just_given_its_memory_back_is_waited_for_to_see_which_base_it_has(
+    sqlite: Database,
+):
+    held(sqlite, 4)
+    active, row = serve(sqlite, seed=1, base_model="old"), candidate(sqlite, seed=2, base_model="new")
+    old = Running(learned, base="old", states=["loading", "down", "loading"])
+    new = Engine(learned, base="new")
+    found = await evaluate(sqlite, old, SETTINGS, adapter_id=row.id, elsewhere=lambda _: new, pause=at_once)
+    assert found.against == active.id
+    assert (new.asked, old.asked) == ({"base": 4, row.id: 4}, {active.id: 4})
+    assert old.states == []
+    assert new.closed and not old.closed
 
 
 # What goes wrong ----------------------------------------------------------------------------------------------------
