@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from engine.address import Address, alive, hold_file, published, read_token, supervised
@@ -29,6 +29,8 @@ _HEALTH_S = 5.0
 #: How long an engine may take to let go of its model, and how often it is asked, in seconds.
 _HOLD_S = 600.0
 _LOOK_S = 0.1
+#: How often an engine that loads its model, or has just gone, is looked at before it is taken as it is, and the pause.
+_LOADING_LOOKS, _DOWN_LOOKS, _SETTLE_S = 600, 10, 1.0
 _AGAIN = "Try again in a minute; `redraft up` starts the engine again by itself."
 
 
@@ -99,6 +101,24 @@ async def held(home: Home, *, wait_s: float = _HOLD_S) -> AsyncIterator[bool]:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
         await client.close()
+
+
+async def settled(client: EngineClient, pause: Callable[[float], Awaitable[object]]) -> Health:
+    """How an engine is, once one in another process has the model that it serves: only then is it known which.
+
+    One in this process loads when it is first asked, and what it is told to: it is not waited for.
+
+    Args:
+        client: see :func:`find_client`.
+        pause: waits for so many seconds.
+    """
+    looks = {"loading": _LOADING_LOOKS, "down": _DOWN_LOOKS}
+    while True:
+        health = await client.health()
+        if not isinstance(client, HttpClient) or not looks.get(health.state):
+            return health
+        looks[health.state] -= 1
+        await pause(_SETTLE_S)
 
 
 def running(home: Home) -> bool:

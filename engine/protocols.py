@@ -167,10 +167,18 @@ class ServingTable:
     Attributes:
         active: adapter id by scope (see :mod:`engine.scopes`); a scope without one is served by the next wider.
         available: directory by adapter id: the active ones, the candidates, and those taken out that are still there.
+        before: by scope the adapters that stand in, in this order, where its active one is refused: those that served
+            it before, as far as they may serve again. After them it is the next wider scope's turn.
     """
 
     active: Mapping[str, str] = field(default_factory=dict)
     available: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def serving(self, scope: str) -> tuple[str, ...]:
+        """What may serve a scope itself, in the order in which it is tried; nothing where none is active."""
+        active = self.active.get(scope)
+        return () if active is None else (active, *self.before.get(scope, ()))
 
 
 class AdapterSource(Protocol):

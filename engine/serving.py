@@ -1,8 +1,9 @@
 """Which adapter writes a request: what is to serve, what is attached, and what was refused and why.
 
 A source says what is to serve whom; the worker attaches it between batches. A request keeps the adapter that it began
-with to its end. Where the one that should serve is refused, the one that served before goes on, else the next wider
-scope's, else the base, and health says so. It knows no database, no torch and no HTTP. One event loop uses it.
+with to its end. Where the one that should serve is refused, the one that served before stands in, also after a restart,
+else the next wider scope's serves, else the base, and health says so. It knows no database, no torch and no HTTP. One
+event loop uses it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -119,7 +121,6 @@ class Serving:
         self._leases: Counter[str] = Counter()
         self._refused: dict[str, _Refusal] = {}
         self._attaching: dict[str, asyncio.Task[None]] = {}
-        self._served: dict[str, str] = {}
 
     @property
     def attached(self) -> tuple[str, ...]:
@@ -152,18 +153,9 @@ class Serving:
         if request.adapter is not None:
             return await self._attached(await self._named(request.adapter))
         for scope in scopes.serving(request.conversation):
-            adapter = self._table.active.get(scope)
-            if adapter is None:
-                continue
-            try:
-                lease = await self._attached(adapter)
-            except AdapterError:
-                before = self._before(scope)
-                if before is not None:
-                    return self._leased(before)
-            else:
-                self._served[scope] = adapter
-                return lease
+            for adapter in self._table.serving(scope):
+                with suppress(AdapterError):
+                    return await self._attached(adapter)
         return self._leased(BASE)
 
     async def _named(self, name: str) -> str:
@@ -199,20 +191,16 @@ class Serving:
             self._known.move_to_end(adapter)
         return Lease(adapter, self._leases)
 
-    def _before(self, scope: str) -> str | None:
-        """What served the scope before, where it still can."""
-        before = self._served.get(scope)
-        able = before in self._known and before in self._table.available and before not in self._refused
-        return before if able else None
+    def _able(self, scope: str) -> str | None:
+        """What serves a scope of its own, as far as is known by now."""
+        return next((each for each in self._table.serving(scope) if each not in self._refused), None)
 
     def _instead(self, scope: str) -> str:
         """What serves a scope whose adapter is refused, in words."""
-        if (before := self._before(scope)) is not None:
+        if (before := self._able(scope)) is not None:
             return f"adapter before it, {before},"
-        place = scopes.parse(scope)
-        for wider in scopes.serving(place)[1:]:
-            adapter = self._table.active.get(wider)
-            if adapter is not None and adapter not in self._refused:
+        for wider in scopes.serving(scopes.parse(scope))[1:]:
+            if (adapter := self._able(wider)) is not None:
                 return f"adapter {adapter} of {wider}"
         return "base model"
 
@@ -261,8 +249,8 @@ class Serving:
         """Take off what is not there to serve any more, and what was not used for longest where there are too many."""
         idle = [each for each in self._known if not self._leases[each]]
         gone = [each for each in idle if each not in self._table.available]
-        active = set(self._table.active.values())
-        rest = sorted((each for each in idle if each not in gone), key=lambda each: each in active)
+        serving = {self._able(scope) for scope in self._table.active}
+        rest = sorted((each for each in idle if each not in gone), key=lambda each: each in serving)
         surplus = max(0, len(self._known) - len(gone) - self._most)
         for adapter in [*gone, *rest[:surplus]]:
             # Whoever wants it from now on has it attached again, behind this.
@@ -309,11 +297,11 @@ class Serving:
         """Attach what is in service before it is asked for, so that a refusal is known and no request waits."""
         try:
             await self._take_off()
-            for adapter in sorted(set(self._table.active.values()))[: self._most]:
-                try:
-                    await self._ensure(adapter)
-                except AdapterError:
-                    continue  # told in health
+            for wanted in sorted({self._table.serving(scope) for scope in self._table.active})[: self._most]:
+                for adapter in wanted:
+                    with suppress(AdapterError):  # told in health
+                        await self._ensure(adapter)
+                        break
         except RedraftError as error:
             _log.warning("adapters could not be attached: %s", error.message)
 

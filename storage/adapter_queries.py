@@ -43,8 +43,12 @@ def adapters_named(*, session: Session, beginning: str, limit: int = 2) -> Seque
 
 
 def serving_rows(*, session: Session) -> Sequence[Row[Any]]:
-    """Id, scope and state of every adapter, and no more: an engine asks every second."""
-    return session.execute(select(col(AdapterRow.id), col(AdapterRow.scope), col(AdapterRow.state))).all()
+    """Id, scope, state, base, taint and what it replaced of every adapter, and no more: an engine asks every second."""
+    columns = (
+        AdapterRow.id, AdapterRow.scope, AdapterRow.state, AdapterRow.replaced, AdapterRow.tainted_at,
+        AdapterRow.base_model, AdapterRow.base_revision,
+    )  # fmt: skip
+    return session.execute(select(*(col(one) for one in columns))).all()
 
 
 def active_of(*, session: Session, scope: str) -> AdapterRow | None:

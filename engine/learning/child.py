@@ -220,14 +220,16 @@ class Child:
     async def _measure(self, adapter_id: str, settings: LearningSettings, engine: EngineSettings) -> str:
         """Evaluate the candidate; a sentence where that could not be done, or nothing."""
         from engine.client import find_client
-        from engine.learning.evaluation import evaluate
+        from engine.learning.evaluation import engines_of_their_own, evaluate
         from engine.learning.registry import RegistrySource
 
         self._say(f"Measures {adapter_id} on held-out conversations.")
         note = ""
         client = find_client(engine, self._home, adapters=RegistrySource(self._database, self._home))
+        # What serves, and so a running engine, may belong to another base than the run's.
+        elsewhere = engines_of_their_own(engine, self._database)
         task = asyncio.ensure_future(
-            evaluate(self._database, client, settings, adapter_id=adapter_id, tell=self._measuring)
+            evaluate(self._database, client, settings, adapter_id=adapter_id, tell=self._measuring, elsewhere=elsewhere)
         )
         try:
             with self._stop.cancelling(task):

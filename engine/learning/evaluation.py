@@ -172,9 +172,12 @@ class _Engines:
         return self._writers[base]
 
     async def _engine(self, adapter: AdapterRow) -> EngineClient:
+        from engine.client import settled
+
         label = label_of(*base_of(adapter))
         # One that has loaded nothing yet loads what is configured, which is what candidates are made from.
-        model = (await self._client.health()).model
+        # A running one has perhaps just been given its memory back, and loads whatever serves, which is to be seen.
+        model = (await settled(self._client, self._pause)).model
         if not self._writers and (model is None or model.label == label):
             return self._client
         if self._writers and model is not None and model.label == label:

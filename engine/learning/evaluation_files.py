@@ -1,16 +1,17 @@
 """``runs/<id>/evaluation.json``: the texts of an evaluation, for its report; figures alone are in the database.
 
-People's words lie here, so the files are of mode 0600, appear by rename and can be rid of conversations. It knows
-neither rows nor the engine.
+People's words lie here, so the files are of mode 0600, appear by rename and can be rid of conversations. Those of
+private conversations are not written down at all: to read such is recorded in the ledger, which no file can do. It
+knows neither rows nor the engine.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from storage.errors import StorageError
 from storage.home import Home
 
 NAME = "evaluation.json"
-_FORMAT = 1
+#: Files of format 1 may hold private conversations; they are not read.
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +33,29 @@ class Texts:
         evaluation_id: of the row with its figures.
         held: the conversations with their references.
         summaries: by system, one a conversation.
+        private: how many conversations were measured besides, whose texts are not kept because they are private.
     """
 
     evaluation_id: str
     held: Sequence[Held] = ()
     summaries: Mapping[System, Sequence[str]] = field(default_factory=dict)
+    private: int = 0
 
     def without(self, keys: Collection[str], pairs: Collection[str]) -> Texts:
         """The same without some conversations, and without those that some pairs are references of."""
-        kept = [
-            at
-            for at, one in enumerate(self.held)
-            if one.key not in keys and not any(pair in pairs for pair in one.pairs)
-        ]
-        return Texts(
-            self.evaluation_id,
-            [self.held[at] for at in kept],
-            {system: [texts[at] for at in kept] for system, texts in self.summaries.items()},
+        return self._with(one.key not in keys and not any(pair in pairs for pair in one.pairs) for one in self.held)
+
+    def public(self) -> Texts:
+        """The same without private conversations, which are counted."""
+        private = sum(one.private for one in self.held)
+        return replace(self._with(not one.private for one in self.held), private=self.private + private)
+
+    def _with(self, wanted: Iterable[bool]) -> Texts:
+        kept = [at for at, want in enumerate(wanted) if want]
+        return replace(
+            self,
+            held=[self.held[at] for at in kept],
+            summaries={system: [texts[at] for at in kept] for system, texts in self.summaries.items()},
         )
 
 
@@ -57,14 +65,16 @@ def path_of(home: Home, run_id: str) -> Path:
 
 
 def write_texts(home: Home, run_id: str, texts: Texts) -> Path:
-    """Put the texts in place, whole or not at all.
+    """Put the texts in place, whole or not at all, without private conversations.
 
     Raises:
         StorageError: they cannot be written.
     """
+    texts = texts.public()
     document = {
         "format": _FORMAT,
         "evaluation_id": texts.evaluation_id,
+        "private": texts.private,
         "items": [asdict(one) for one in texts.held],
         "summaries": {system: list(written) for system, written in texts.summaries.items()},
     }
@@ -133,6 +143,7 @@ def _read(path: Path) -> Texts | None:
                 for system in SYSTEMS
                 if system in found["summaries"]
             },
+            int(found["private"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

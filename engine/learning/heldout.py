@@ -28,6 +28,7 @@ class Held:
         blind: references by people who had seen no draft.
         edited: references that are edits of a draft.
         pairs: ids of the pairs that they come from.
+        private: whether it was told in a private channel; see :func:`is_private`.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Held:
     blind: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
+    private: bool = False
 
     @property
     def item(self) -> Item:
@@ -67,6 +69,11 @@ class _Group:
     pairs: list[str] = field(default_factory=list)
 
 
+def is_private(pair: PairRow) -> bool:
+    """Whether whoever sees a pair's texts, but for its author, has opened a private conversation."""
+    return pair.platform != "file" and not pair.public
+
+
 def is_blind(pair: PairRow) -> bool:
     """Whether a pair's author wrote without having seen a draft; only such references decide."""
     return pair.origin in BLIND and not pair.seen_draft
@@ -84,15 +91,19 @@ def held_out(pairs: Iterable[PairRow], *, most: int) -> list[Held]:
     another: those that have most blind references are taken, then most of any kind, then the newest.
     """
     conversations: dict[str, dict[tuple[str, str, str], _Group]] = {}
+    private: set[str] = set()
     for pair in sorted(pairs, key=lambda pair: (pair.created_at, pair.id), reverse=True):
         groups = conversations.setdefault(pair.conversation_key, {})
         group = groups.setdefault((pair.style, pair.focus, pair.output_language), _Group(pair))
         (group.blind if is_blind(pair) else group.edited).extend(references_of(pair))
         group.pairs.append(pair.id)
-    return [_best(list(groups.values())) for groups in list(conversations.values())[:most]]
+        if is_private(pair):
+            private.add(pair.conversation_key)
+    newest = list(conversations.items())[:most]
+    return [_best(list(groups.values()), private=key in private) for key, groups in newest]
 
 
-def _best(groups: Sequence[_Group]) -> Held:
+def _best(groups: Sequence[_Group], *, private: bool) -> Held:
     best = max(groups, key=lambda group: (len(group.blind), len(group.edited)))
     return Held(
         key=best.pair.conversation_key,
@@ -103,4 +114,5 @@ def _best(groups: Sequence[_Group]) -> Held:
         blind=tuple(dict.fromkeys(best.blind)),
         edited=tuple(dict.fromkeys(best.edited)),
         pairs=tuple(best.pairs),
+        private=private,
     )

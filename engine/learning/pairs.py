@@ -19,6 +19,7 @@ from engine.learning.arrivals import enter
 from engine.learning.corrections import clean
 from engine.learning.dialogues import content_hash
 from engine.learning.differences import difference, same_words
+from engine.learning.heldout import is_private
 from engine.learning.ledger import opened, pseudonym, recorded
 from engine.text.safety import visible
 from storage import pair_queries as queries
@@ -85,7 +86,7 @@ def open_pair(database: Database, *, pair_id: str, by: str, now: datetime | None
     """
     with database.read() as session:
         row = find(session, pair_id)
-    if row.platform != "file" and not row.public and row.author_id != by:
+    if is_private(row) and row.author_id != by:
         opened(database, conversation_id=row.conversation_id or row.conversation_key, by=by, why="pair", now=now)
     return row
 

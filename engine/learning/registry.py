@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session
 
@@ -31,7 +31,12 @@ from storage.home import Home
 from storage.learning_tables import AdapterRow, EvaluationRow, PromotionRow, RunRow
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
+
     from engine.model.adapter_files import Manifest
+
+#: So many adapters are tried in place of one that is refused.
+_MOST_STAND_INS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +193,8 @@ class RegistrySource:
     """An :class:`engine.protocols.AdapterSource` that reads the database: one small query, one look at a directory.
 
     What is active and not on this machine is left out, and the next wider scope serves in its place. Which adapters fit
-    the loaded base is for the engine to check.
+    the loaded base is for the engine to check; where it refuses the active one, the one that served before stands in,
+    unless that was rejected since, is tainted, belongs to another base, or is not on this machine.
 
     Args:
         database: the registry.
@@ -205,11 +211,18 @@ class RegistrySource:
             rows = queries.serving_rows(session=session)
         present = set(_present(self._home))
         available = {row.id: str(directory_of(self._home, row.id)) for row in rows if row.id in present}
-        active = {row.scope: row.id for row in rows if row.state == "active" and row.id in present}
-        return ServingTable(active=active, available=available)
+        in_service = [row for row in rows if row.state == "active" and row.id in present]
+        known = {row.id: row for row in rows}
+        return ServingTable(
+            active={row.scope: row.id for row in in_service},
+            available=available,
+            before={row.scope: _stand_ins(row, known, available) for row in in_service},
+        )
 
     def report(self, refused: Mapping[str, str], attached: Collection[str]) -> None:
         """Raise the alert of an adapter that an engine refuses, and clear it once one could be attached.
+
+        Of one that neither serves nor waits there is nothing to do, so nothing is told.
 
         Args:
             refused: a sentence by adapter.
@@ -220,7 +233,8 @@ class RegistrySource:
         """
         with self._database.read() as session:
             told = queries.open_of_kind(session=session, kind="adapter-refused")
-            known = {row.id for row in queries.serving_rows(session=session)}
+            rows = queries.serving_rows(session=session)
+        known = {row.id for row in rows if row.state in ("active", "candidate")}
         new = {adapter: why for adapter, why in refused.items() if adapter in known and adapter not in told}
         well = [adapter for adapter in attached if adapter in told and adapter not in refused]
         if not new and not well:
@@ -231,6 +245,19 @@ class RegistrySource:
                 raise_alert(session, kind="adapter-refused", subject=adapter, sentence=why, command=command)
             for adapter in well:
                 clear_alert(session, kind="adapter-refused", subject=adapter)
+
+
+def _stand_ins(active: Row[Any], known: Mapping[str, Row[Any]], available: Collection[str]) -> list[str]:
+    """The adapters that served a scope before its active one and may again, the latest first."""
+    found: list[str] = []
+    seen, name = {active.id}, active.replaced
+    while name in known and name not in seen and len(found) < _MOST_STAND_INS:
+        seen.add(name)
+        row, name = known[name], known[name].replaced
+        sound = row.state == "retired" and row.tainted_at is None and row.id in available
+        if sound and (row.base_model, row.base_revision) == (active.base_model, active.base_revision):
+            found.append(row.id)
+    return found
 
 
 def recover(database: Database, home: Home, *, now: datetime | None = None) -> Recovered:

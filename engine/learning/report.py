@@ -112,9 +112,11 @@ def _page(
     gate = _gate(evaluation)
     before = gate.against if gate is not None else "base"
     examples: list[Example] = []
+    private = 0
     if gate is not None and evaluation is not None and texts is not None and texts.evaluation_id == evaluation.id:
         left, right = texts.summaries.get(before, ()), texts.summaries.get("candidate", ())
         examples = [Example(*row) for row in zip(texts.held, left, right, strict=False)]
+        private = texts.private
     return Page(
         title=f"Run {run_id}" if run is not None else f"Adapter {run_id}",
         facts=_facts(run, adapter, evaluation),
@@ -124,6 +126,7 @@ def _page(
         gate=gate,
         before=before,
         examples=examples,
+        private=private,
     )
 
 

@@ -81,7 +81,8 @@ class Page:
         training, validation: step and loss, in nats a target token.
         gate: the newest evaluation; None before one.
         before: what wrote the summaries on the left, in words.
-        examples: any number; the most changed are shown.
+        examples: any number; the most changed are shown. None of a private conversation: nobody knows who looks.
+        private: how many private conversations the figures are of besides.
     """
 
     title: str
@@ -92,6 +93,7 @@ class Page:
     gate: GateReport | None = None
     before: str = "base"
     examples: Sequence[Example] = ()
+    private: int = 0
 
 
 def render(page: Page) -> str:
@@ -193,11 +195,18 @@ def _cell(found: Interval | None, name: str, *, sign: str = "") -> str:
 def _examples(page: Page) -> list[str]:
     compared = [(one, difference(_shown(one.before), _shown(one.after))) for one in page.examples]
     ranked = sorted(compared, key=lambda found: found[1].distance, reverse=True)[:MOST_EXAMPLES]
-    if not ranked:
+    if not ranked and not page.private:
         return []
     parts = ["<h2>Before and after</h2>"]
-    shown = f"{len(ranked)} of {_counted(len(page.examples), 'held-out conversation')}"
-    parts.append(f'<p class="soft">{shown}, those whose summary changed most first.</p>')
+    if ranked:
+        shown = f"{len(ranked)} of {_counted(len(page.examples), 'held-out conversation')}"
+        parts.append(f'<p class="soft">{shown}, those whose summary changed most first.</p>')
+    if page.private:
+        left_out = _counted(page.private, "private conversation") + (" is" if page.private == 1 else " are")
+        parts.append(
+            f'<p class="soft">{left_out} in the figures and left out here, because a page cannot record who reads it; '
+            "`redraft pairs show` shows the pairs of such, with a line in the ledger.</p>"
+        )
     for one, found in ranked:
         left, right = _marked(found.diff, 1, "del"), _marked(found.diff, 2, "ins")
         parts.append(

@@ -82,7 +82,7 @@ class LearningSettings(ProjectSettings):
     )
     train_lock: Path | None = Field(
         default=None,
-        description="Lock file that makes it one fine-tune at a time on this machine; empty is a common one.",
+        description="Lock file for one fine-tune at a time on this machine; empty is one that all its users share.",
     )
     train_runs_kept: int = Field(default=20, ge=1, description="Newest runs whose directories are kept.")
     gate_max_conversations: int = Field(

@@ -12,13 +12,15 @@ import pytest
 
 from engine.learning.importing import Options, import_pairs
 from engine.learning.locks import taken
+from engine.learning.pairs import approve
 from engine.training.checkpoints import MARKER
 from storage import run_queries as queries
 from storage.database import Database
-from storage.learning_tables import AdapterRow, RunRow
+from storage.learning_tables import AdapterRow, PairRow, RunRow
 from storage.settings import StorageSettings
 from tests.admin import cli
 from tests.engine import tiny
+from tests.engine.learning.pairing import conversation, corrected
 from tests.engine.processes import redraft, wait_until
 from tests.engine.training.people import QUICK_SETTINGS, rows, take, written
 
@@ -148,3 +150,27 @@ def test_pairs_that_wait_and_pairs_held_out_are_named_when_there_is_nothing_else
     done = cli.redraft("train", **given)
     assert done.returncode == 1
     assert "There is no pair to train default on: 1 waiting for approval, 1 held out for measuring." in done.stderr
+
+
+def test_pairs_of_a_platform_that_nobody_authorised_are_left_out_and_train_says_so_and_what_to_do(
+    database: Database, tmp_path: Path, given: dict[str, str]
+) -> None:
+    take(database, tmp_path, train=1)
+    chat = corrected(database, conversation()).pair
+    assert chat is not None
+    with database.write() as session:
+        pair = session.get(PairRow, chat.id)
+        assert pair is not None
+        pair.split = "train"
+        # Short enough for a tiny model.
+        pair.dialogue, pair.summary = "Imke: The job failed.\nTariq: I start it again.", "Tariq starts it."
+    approve(database, pair_ids=[chat.id], by="local:ana", administrator=True)
+    given |= {"TRAIN_DEFAULT_TAKES_WORKSPACES": "true"}
+
+    done = cli.redraft("train", **given)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "Left out: 1 from a platform on which training is not authorised.\n"
+        "`redraft training authorize` records who authorised a platform, and on what basis.\n"
+    )
+    assert "Pairs: 1; left out: 1 from a platform on which training is not authorised\n" in done.stdout

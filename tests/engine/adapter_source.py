@@ -15,12 +15,15 @@ class Table:
         folder: directories of the adapters, named by their ids.
         available: their ids.
         active: id by scope.
+
+    ``before`` has the ids of what served a scope before, as :class:`ServingTable` wants them.
     """
 
     def __init__(self, folder: Path, *available: str, **active: str) -> None:
         self.folder = folder
         self.available = list(available)
         self.active = dict(active)
+        self.before: dict[str, list[str]] = {}
         self.problem: RedraftError | None = None
         self.looks = 0
 
@@ -28,4 +31,5 @@ class Table:
         self.looks += 1
         if self.problem is not None:
             raise self.problem
-        return ServingTable(dict(self.active), {name: str(self.folder / name) for name in self.available})
+        available = {name: str(self.folder / name) for name in self.available}
+        return ServingTable(dict(self.active), available, dict(self.before))

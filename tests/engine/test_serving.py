@@ -152,7 +152,7 @@ async def test_a_refused_adapter_is_told_with_its_reason_and_the_one_before_goes
     async with engine("aold", "anew", default="aold") as made:
         assert await made.writes() == "aold"
         made.model.refuse["anew"] = "its file is cut short"
-        made.table.active["default"] = "anew"
+        made.table.active["default"], made.table.before["default"] = "anew", ["aold"]
         await made.look()
         assert await made.writes() == "aold"
         health = await made.client.health()
@@ -161,6 +161,43 @@ async def test_a_refused_adapter_is_told_with_its_reason_and_the_one_before_goes
         assert health.adapters == ("aold",)
         with pytest.raises(AdapterError, match="cut short"):
             await made.writes(adapter="anew")
+
+
+async def test_after_a_restart_the_one_before_stands_in_for_a_refused_adapter_and_the_wider_scope_comes_after(
+    engine: Make,
+) -> None:
+    async with engine("ateam", "aolder", "aold", "anew", **{"slack:T1": "ateam", "slack:T1/C1": "anew"}) as made:
+        made.table.before["slack:T1/C1"] = ["aold", "aolder"]
+        made.model.refuse["anew"] = "one bit is flipped"
+        assert await made.writes(in_channel()) == "aold", "it had never served in this process"
+        assert "The adapter before it, aold, serves slack:T1/C1." in (await made.client.health()).detail
+        assert await made.writes(in_channel(channel="C2")) == "ateam"
+    async with engine("ateam", "aolder", "aold", "anew", **{"slack:T1": "ateam", "slack:T1/C1": "anew"}) as made:
+        made.table.before["slack:T1/C1"] = ["aold", "aolder"]
+        made.model.refuse |= {"anew": "one bit is flipped", "aold": "its file is cut short"}
+        assert await made.writes(in_channel()) == "aolder"
+        made.table.before["slack:T1/C1"] = ["aold"]
+        await made.look()
+        assert await made.writes(in_channel()) == "ateam"
+        assert "The adapter ateam of slack:T1 serves slack:T1/C1." in (await made.client.health()).detail
+
+
+async def test_a_watched_engine_has_what_stands_in_attached_before_anybody_asks(engine: Make, quick: None) -> None:
+    async with engine("aold", "anew", watched=True) as made:
+        made.model.refuse["anew"] = "it has the wrong rank"
+        made.table.active["default"], made.table.before["default"] = "anew", ["aold"]
+        await until(lambda: made.model.attached == ("aold",))
+
+
+async def test_what_stands_in_stays_attached_before_visitors(engine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with engine("aold", "anew", "aaa1", "aaa2", default="anew") as made:
+        monkeypatch.setattr(made.service.serving, "_most", 2)
+        made.table.before["default"] = ["aold"]
+        made.model.refuse["anew"] = "it has the wrong rank"
+        assert await made.writes() == "aold"
+        for name in ("aaa1", "aaa2"):
+            await made.writes(adapter=name)
+        assert set(made.model.attached) == {"aold", "aaa2"}
 
 
 async def test_without_one_before_the_wider_scope_serves_and_then_the_base(engine: Make) -> None:
@@ -179,7 +216,7 @@ async def test_one_before_that_was_taken_out_since_does_not_go_on(engine: Make) 
     async with engine("aold", "anew", default="aold") as made:
         assert await made.writes() == "aold"
         made.model.refuse["anew"] = "broken"
-        made.table.active, made.table.available = {"default": "anew"}, ["anew"]
+        made.table.active, made.table.available = {"default": "anew"}, ["aold", "anew"]  # rejected, say
         await made.look()
         assert await made.writes() == "base"
 

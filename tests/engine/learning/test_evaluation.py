@@ -6,13 +6,15 @@ import asyncio
 import json
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlmodel import select
 
+from engine.client import HttpClient
 from engine.learning import report
 from engine.learning.evaluation import evaluate
 from engine.learning.evaluation_files import path_of, read_texts
@@ -25,7 +27,15 @@ from engine.requests import Coverage, Event, Finished, Health, ModelInfo, Queued
 from engine.scoring.gate import GateReport
 from storage.database import Database
 from storage.errors import AdapterError, EngineBusy, EngineError, EngineUnavailable, InputError, OptionNotHonoured
-from storage.learning_tables import AdapterRow, EvaluationRow, LedgerRow, PairRow, RunProgressRow, RunRow
+from storage.learning_tables import (
+    AdapterRow,
+    AuthorisationRow,
+    EvaluationRow,
+    LedgerRow,
+    PairRow,
+    RunProgressRow,
+    RunRow,
+)
 from storage.settings import StorageSettings
 from tests.engine.learning.making import START, candidate, serve
 from tests.engine.scoring import invented
@@ -242,6 +252,31 @@ async def test_an_adapter_on_another_base_is_asked_of_an_engine_of_its_own(sqlit
         await evaluate(sqlite, new, SETTINGS, adapter_id=row.id)
 
 
+class Running(Engine, HttpClient):
+    """One in another process, which loads its model anew and is up after so many looks."""
+
+    def __init__(self, write: Write, *, base: str, states: Iterable[Literal["loading", "down"]]) -> None:
+        super().__init__(write, base=base)
+        self.states = list(states)
+
+    async def health(self) -> Health:
+        return Health(self.states.pop(0)) if self.states else await super().health()
+
+
+async def test_a_running_engine_that_was_just_given_its_memory_back_is_waited_for_to_see_which_base_it_has(
+    sqlite: Database,
+):
+    held(sqlite, 4)
+    active, row = serve(sqlite, seed=1, base_model="old"), candidate(sqlite, seed=2, base_model="new")
+    old = Running(learned, base="old", states=["loading", "down", "loading"])
+    new = Engine(learned, base="new")
+    found = await evaluate(sqlite, old, SETTINGS, adapter_id=row.id, elsewhere=lambda _: new, pause=at_once)
+    assert found.against == active.id
+    assert (new.asked, old.asked) == ({"base": 4, row.id: 4}, {active.id: 4})
+    assert old.states == []
+    assert new.closed and not old.closed
+
+
 # What goes wrong ----------------------------------------------------------------------------------------------------
 
 
@@ -397,6 +432,46 @@ async def test_a_forgotten_conversation_is_in_no_file_of_any_run(sqlite: Databas
     texts = read_texts(sqlite.home, row.run_id)
     assert texts is not None and len(texts.held) == 5
     assert forget_conversations(sqlite, sqlite.home, ["key-50"]) == []
+
+
+async def test_a_private_conversation_is_in_the_figures_and_in_no_file_and_the_report_says_how_many_are_left_out(
+    sqlite: Database,
+):
+    channel, told = "slack:T1/C1", "Ana: the SECRET word\nBen: a\nAna: b\nBen: Please rest"
+    where = {"platform": "slack", "workspace": "T1", "channel": "C1", "origin": "blind"}
+    with sqlite.write() as session:
+        session.add(AuthorisationRow(platform="slack", authorised_at=START, authorised_by="Maria", basis="x"))
+    add(
+        sqlite,
+        pair(50, told, "Ana said the SECRET.", **where),
+        # Of a channel that was made private since; what people wrote of it before is private as well.
+        pair(51, told, "Ben heard the SECRET.", **where, conversation_key="once", public=True, style="actions"),
+        pair(52, told, "Ben knows the SECRET.", **where, conversation_key="once"),
+        pair(53, "Ana: the OPEN word\nBen: a\nAna: b\nBen: Please rest", "Ana is OPEN.", **where, public=True),
+    )
+    row = candidate(sqlite, scope=channel)
+    found = await evaluate(sqlite, Engine(learned), SETTINGS, adapter_id=row.id)
+    assert found.report["blind"]["conversations"] == 3
+    page = write_report(sqlite, sqlite.home, row.run_id).read_text(encoding="utf-8")
+    assert "2 private conversations are in the figures and left out here" in page
+    assert "1 of 1 held-out conversation" in page
+    written = everything(sqlite.home.runs)
+    assert "OPEN" in written
+    assert "SECRET" not in written
+    # An erasure that takes the rest leaves the count, and the page that holds no text still says it.
+    forget_conversations(sqlite, sqlite.home, ["key-53"])
+    page = report_path(sqlite.home, row.run_id).read_text(encoding="utf-8")
+    assert "2 private conversations are in the figures" in page
+    assert "changed most first" not in page
+
+
+async def test_texts_of_a_version_that_wrote_private_conversations_down_are_not_shown(sqlite: Database):
+    row = await evaluated(sqlite)
+    path = path_of(sqlite.home, row.run_id)
+    before = {**json.loads(path.read_text(encoding="utf-8")), "format": 1}
+    path.write_text(json.dumps(before), encoding="utf-8")
+    assert read_texts(sqlite.home, row.run_id) is None
+    assert "Before and after" not in write_report(sqlite, sqlite.home, row.run_id).read_text(encoding="utf-8")
 
 
 async def test_a_forgotten_pair_takes_its_conversation_with_it(sqlite: Database):

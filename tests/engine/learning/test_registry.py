@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
 from engine.learning.alerts import open_alerts
 from engine.learning.ledger import recorded
-from engine.learning.promotion import promote
+from engine.learning.promotion import promote, rollback
 from engine.learning.registry import (
     RegistrySource,
     active_adapter,
@@ -21,10 +23,17 @@ from engine.learning.registry import (
     recover,
 )
 from engine.learning.settings import LearningSettings
+from engine.local import LocalClient
+from engine.model.adapter_files import WEIGHTS
+from engine.model.loading import load
+from engine.requests import SummaryRequest
+from engine.settings import EngineSettings
 from storage.database import Database
 from storage.errors import InputError
 from storage.learning_tables import LedgerRow, PairRow, RunPairRow, RunRow
 from tests.engine.learning.making import START, candidate, files, gate, run, serve
+from tests.engine.model.lora import make_adapter
+from tests.engine.test_client_contract import talk
 
 CHANNEL, TEAM = "slack:T1/C1", "slack:T1"
 
@@ -71,6 +80,79 @@ def test_what_an_engine_is_to_serve_leaves_out_what_is_not_on_this_machine(datab
     (database.home.adapters / waiting).symlink_to(database.home.adapters / "elsewhere")
     table = source.serving()
     assert (dict(table.active), set(table.available)) == ({"default": everywhere}, {everywhere})
+
+
+def test_what_served_before_stands_in_unless_it_was_rejected_tainted_is_missing_or_of_another_base(
+    database: Database,
+) -> None:
+    source = RegistrySource(database, database.home)
+    first, second = serve(database, seed=1, scope=TEAM).id, serve(database, seed=2, scope=TEAM).id
+    candidate(database, seed=4, scope=TEAM)
+    third = serve(database, seed=3, scope=TEAM).id
+    everywhere = serve(database, seed=5).id
+    table = source.serving()
+    assert dict(table.before) == {TEAM: [second, first], "default": []}
+    assert table.serving(TEAM) == (third, second, first)
+    assert (table.serving("default"), table.serving(CHANNEL)) == ((everywhere,), ())
+
+    shutil.move(database.home.adapters / second, database.home.root / second)
+    assert source.serving().before[TEAM] == [first]
+    shutil.move(database.home.root / second, database.home.adapters / second)
+    for change in ({"tainted_at": START}, {"state": "rejected"}, {"base_model": "another"}):
+        with database.write() as session:
+            row = find(session, second)
+            kept = {name: getattr(row, name) for name in change}
+            for name, value in change.items():
+                setattr(row, name, value)
+        assert source.serving().before[TEAM] == [first], change
+        with database.write() as session:
+            row = find(session, second)
+            for name, value in kept.items():
+                setattr(row, name, value)
+    assert source.serving().before[TEAM] == [second, first]
+
+
+def test_nothing_stands_in_after_a_rollback_for_the_one_that_was_gone_back_to(database: Database) -> None:
+    first, second = serve(database, seed=1).id, serve(database, seed=2).id
+    rollback(database, database.home, LearningSettings(), scope="default", by="local:ana", reason="slower", now=START)
+    table = RegistrySource(database, database.home).serving()
+    assert (table.active, table.serving("default")) == ({"default": first}, (first,))
+    assert second in table.available
+
+
+def test_an_engine_that_starts_on_a_damaged_adapter_serves_with_the_one_before_it(
+    database: Database, tiny_models: dict[str, Path]
+) -> None:
+    """The model, the files and the registry are what a restarted engine has; nothing had served in this process."""
+    own = EngineSettings(engine_device="cpu", engine_threads=1, engine_model=str(tiny_models["bart"]))
+    model = load(own)
+    ids = []
+    for seed in (1, 2):
+        manifest = make_adapter(model, database.home.adapters, seed, run_id=f"run-{seed}")
+        run(database, f"run-{seed}")
+        with recorded(database) as (session, ledger):
+            record_candidate(session, ledger, manifest, size_bytes=1)
+        promote(
+            database, database.home, LearningSettings(), adapter_id=manifest.id, by="local:ana", force=True,
+            reason="x", now=START,
+        )  # fmt: skip
+        ids.append(manifest.id)
+    damaged = database.home.adapters / ids[1] / WEIGHTS
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+
+    async def written() -> tuple[str, str]:
+        source = RegistrySource(database, database.home)
+        client = LocalClient(own, load=lambda: model, adapters=source)
+        try:
+            (*_, last) = [event async for event in client.summarize(SummaryRequest(talk()))]
+            return last.result.adapter, (await client.health()).detail
+        finally:
+            await client.close()
+
+    adapter, detail = asyncio.run(written())
+    assert adapter == ids[0]
+    assert f"The adapter before it, {ids[0]}, serves default." in detail
 
 
 def test_a_finished_adapter_whose_process_died_before_its_row_becomes_a_candidate(database: Database) -> None:
@@ -155,11 +237,11 @@ def test_an_id_may_be_cut_short_as_long_as_one_adapter_is_meant(database: Databa
 
 
 def test_an_adapter_that_an_engine_refuses_is_told_once_until_one_could_attach_it(database: Database) -> None:
-    row = serve(database, seed=1)
+    before, row = serve(database, seed=2), serve(database, seed=1)
     source = RegistrySource(database, database.home)
     why = f"The adapter {row.id} was refused: its weights are not finite."
     for _ in range(2):
-        source.report({row.id: why, "unknown": "The adapter unknown was refused."}, [])
+        source.report({row.id: why, "unknown": "The adapter unknown was refused.", before.id: "It too."}, [])
     with database.read() as session:
         assert [(alert.subject, alert.sentence) for alert in open_alerts(session)] == [(row.id, why)]
     source.report({}, [])  # an engine that has just begun has attached nothing yet

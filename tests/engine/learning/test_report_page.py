@@ -70,6 +70,7 @@ def page(text: str) -> Page:
         gate=gate,
         before=text,
         examples=[Example(held, "before " + text, text + " after")],
+        private=1,
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,18 +14,27 @@ from typing import Any
 
 import pytest
 
+from engine.address import memory_wanted
 from engine.learning import registry, runs
 from engine.learning.alerts import open_alerts
 from engine.learning.child import FAILED, FINISHED, STOPPED, Child
 from engine.learning.learner import Stop
+from engine.learning.ledger import recorded
 from engine.learning.ledger_check import verify
 from engine.learning.locks import machine_lock, taken
+from engine.learning.promotion import promote
 from engine.learning.settings import LearningSettings
+from engine.model.loading import load
 from engine.settings import EngineSettings
+from engine.training import fine_tune
 from engine.training.checkpoints import Checkpoints
+from engine.training.job import TrainingFailed
+from storage import adapter_queries
 from storage import run_queries as queries
 from storage.database import Database
 from storage.learning_tables import AdapterRow, RunRow
+from tests.engine.learning import making
+from tests.engine.model.lora import make_adapter
 from tests.engine.training.people import QUICK_SETTINGS, take
 
 pytestmark = pytest.mark.xdist_group("teachable-models")
@@ -186,3 +198,97 @@ async def test_a_run_that_another_process_does_or_that_has_ended_is_not_done_aga
         found.state = "finished"
     assert await done(database, run_id) == FAILED
     assert row(database, run_id).state == "finished"
+
+
+async def test_after_a_change_of_the_base_the_candidate_is_measured_against_what_serves_on_the_old_one(
+    database: Database, begin: Begin, teachable_models: dict[str, Path]
+) -> None:
+    """Both have models of their own: the run's process loads one after the other."""
+    old = load(EngineSettings.load(engine_model=str(teachable_models["llama"])))
+    made = make_adapter(old, database.home.adapters, run_id="old")
+    making.run(database, "old", settings={"engine_model": str(teachable_models["llama"])})
+    with recorded(database) as (session, ledger):
+        registry.record_candidate(session, ledger, made, size_bytes=1)
+    promote(
+        database, database.home, LearningSettings.load(), adapter_id=made.id, by="local:ana", force=True, reason="x"
+    )
+    run_id = begin()
+    assert await done(database, run_id) == FINISHED
+    ended = row(database, run_id)
+    assert ended.message == f"The candidate {ended.adapter_id} was found inconclusive."
+    with database.read() as session:
+        found = adapter_queries.newest_evaluation(session=session, adapter_id=ended.adapter_id)
+    assert found is not None
+    assert (found.against, found.report["evaluation"]["failed"]) == (
+        made.id, {"base": 0, "candidate": 0, "active": 0},
+    )  # fmt: skip
+    assert found.report["evaluation"]["systems"]["active"] == made.id
+
+
+@pytest.mark.parametrize("setting", ["unload", "beside"])
+async def test_a_run_has_the_engines_memory_while_it_trains_where_the_settings_say_so_and_gives_it_back(
+    database: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    wanted: list[bool] = []
+    real = fine_tune.fine_tune
+
+    def trained(*args: Any, **given: Any) -> Any:
+        wanted.append(memory_wanted(database.home))
+        if len(wanted) == 1:
+            raise TrainingFailed("The memory ran out while training.")
+        return real(*args, **given)
+
+    async def measured(*_: Any, **__: Any) -> str:
+        wanted.append(memory_wanted(database.home))
+        return ""
+
+    monkeypatch.setenv("TRAIN_BESIDE_SERVING", setting)
+    monkeypatch.setattr(fine_tune, "fine_tune", trained)
+    monkeypatch.setattr(Child, "_measure", measured)
+    run_id = begin()
+    assert await done(database, run_id) == FAILED
+    assert not memory_wanted(database.home)
+    assert await done(database, run_id) == FINISHED
+    held = setting == "unload"
+    assert wanted == [held, held, False]  # the engine serves again before it is asked for summaries
+
+
+_NEVER_MEASURED = """
+import asyncio, sys
+from engine.learning import child, writing
+
+async def write(*_, **__):
+    print("measuring", flush=True)
+    await asyncio.Event().wait()
+
+writing.Writer.write = write
+sys.exit(child.main(sys.argv[1:]))
+"""
+
+
+async def test_a_signal_while_the_candidate_is_measured_stops_the_run_which_goes_on_with_measuring(
+    database: Database, begin: Begin
+) -> None:
+    run_id = begin()
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _NEVER_MEASURED, run_id], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "measuring\n" in process.stdout  # read until it says so
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == STOPPED
+        finally:
+            process.kill()
+    stopped, (adapter,) = row(database, run_id), adapters(database)
+    assert (stopped.state, stopped.adapter_id, adapter.verdict) == ("stopped", adapter.id, "")
+    assert stopped.message == f"It was stopped while {adapter.id} was measured; it can be resumed."
+    assert alerts(database) == []
+    runs.check_resumable(database.home, stopped)
+    assert await done(database, run_id) == FINISHED
+    ended, (measured,) = row(database, run_id), adapters(database)
+    assert (ended.state, ended.resumed, ended.adapter_id) == ("finished", 1, adapter.id)
+    assert (measured.id, measured.verdict) == (adapter.id, "inconclusive")
+    with database.read() as session:
+        points = queries.progress(session=session, run_id=run_id, kind="train")
+    assert [point.step for point in points] == [1, 2, 3, 4]  # it was not trained again

@@ -121,6 +121,35 @@ def test_cutting_a_step_into_more_passes_changes_nothing_but_rounding(teachable_
     assert whole.losses == pytest.approx(cut.losses, rel=2e-2)
 
 
+@pytest.mark.parametrize(
+    ("warmup", "shares"),
+    [
+        (0.0, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        (0.5, [1 / 4, 2 / 4, 3 / 4, 1, 1, 3 / 4, 2 / 4, 1 / 4]),
+        (0.3, [1 / 3, 2 / 3, 1, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5]),  # a part of a step is a whole one
+    ],
+)
+def test_the_learning_rate_warms_up_over_a_share_of_the_steps_and_falls_from_there(
+    warmup: float, shares: list[float], teachable_models: Models
+) -> None:
+    heard, hyper = Heard(), replace(QUICK, epochs=2, batch=2, warmup=warmup)
+    train(teachable_models["bart"], pairs(8), hyper, heard)
+    rates = [point.learning_rate for point in heard.points if point.kind == "train"]
+    assert rates == pytest.approx([hyper.learning_rate * share for share in shares])
+
+
+def test_the_rate_that_is_told_is_the_one_that_the_weights_move_by(teachable_models: Models, tmp_path: Path) -> None:
+    heard, hyper = Heard(stop_after=1), replace(QUICK, epochs=4, batch=2, warmup=0.75)
+    with pytest.raises(TrainingStopped):
+        train(teachable_models["bart"], pairs(2), hyper, heard, checkpoints=tmp_path)
+    there = Checkpoints(tmp_path).latest()
+    assert there is not None
+    # The second matrices begin at nothing, and Adam's first step is as long as the rate, in whatever direction.
+    furthest = max(float(weight.abs().max()) for name, weight in there.weights.items() if "lora_B" in name)
+    assert furthest == pytest.approx(heard.points[0].learning_rate, rel=1e-3)
+    assert furthest == pytest.approx(hyper.learning_rate / 3, rel=1e-3)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_sets_of_one_and_two_pairs_train_without_validation(count: int, teachable_models: Models) -> None:
     trained = train(teachable_models["bart"], pairs(count))
