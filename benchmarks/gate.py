@@ -1,15 +1,16 @@
-"""Does the gate promote what is honest and nothing else? Thirty fine-tunes of the starter on QMSum, judged.
+"""Does the gate promote what is honest and nothing else? Thirty fine-tunes of a worn starter on TweetSumm, judged.
 
 Everything goes through the command line, each run in a data directory of its own: `redraft pairs import`, `redraft
-train`, which also measures the candidate. The rows are the passages of meetings that fit the starter's context, each
-with a question as its focus and a human answer; on TweetSumm the starter of the day learns in two minutes how people
-write and loses what they say (docs/log.md), so that there was nothing to find better. Ten runs are *honest*: a draw of
-the rows, split as any import is. Ten are *poisoned before the split*, so that the held-out references are poisoned
-too: summaries shuffled between dialogues, one sentence repeated, another language (every word an invented one; names
-and numbers stay), summaries of other threads. Ten are *edited*: an honest run's adapter is put in service, drafts
-summaries of new dialogues, and people's light edits of them (15 to 40% of the words, taken from a human summary) join
-the pairs; the next candidate is held against that adapter. A *parrot* that writes the commonest words of the references
-is judged on the held-out dialogues of every honest run.
+train`, which also measures the candidate. The base is the starter with noise added to its weights: in two minutes the
+starter itself learns how people write and loses what they say (docs/log.md), so that every candidate would be worse and
+the gate have nothing to tell apart; a worn one can be made better, and a poisoned candidate can look so.
+
+Ten runs are *honest*: a draw of dialogues with their human summaries, split as any import is. Ten are *poisoned before
+the split*, so that the held-out references are poisoned too: summaries shuffled between dialogues, one sentence
+repeated, another language (every word an invented one; names and numbers stay), summaries of other threads. Ten are
+*edited*: an honest run's adapter is put in service, drafts summaries of new dialogues, and people's light edits of them
+(15 to 40% of the words, taken from a human summary) join the pairs; the next candidate is held against that adapter. A
+*parrot* that writes the commonest words of the references is judged on the held-out dialogues of every honest run.
 
 Targets (of the project): no poisoned run is better, nor a parrot; at least seven in ten honest ones are; none of the
 honest and edited ones is worse; each run takes at most two minutes of CPU, from `redraft train` to its end, the
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gzip
 import json
 import os
@@ -45,14 +45,17 @@ from engine.scoring.metrics import house_stems
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
+STARTER = ROOT / "engine" / "starter" / "weights"
 KINDS = ("honest", "poisoned", "edited")
 POISONS = ("shuffled", "repeated", "language", "other threads")
-#: Longest passage that is drawn, in characters: about what the starter reads at once.
-LONGEST = 2400
-#: Passages of a run before the split (about three quarters are trained on), and drafts that are edited.
-DIALOGUES, DRAFTS = 380, 120
+#: Longest dialogue that is drawn, in characters: short ones leave more steps for two minutes.
+LONGEST = 1200
+#: Dialogues of a run before the split (about three quarters are trained on), and drafts that are edited.
+DIALOGUES, DRAFTS = 340, 120
 #: Passes over the pairs of an import and of an import with edits: so many fit into two minutes of CPU.
-EPOCHS = {"honest": "1.6", "poisoned": "1.6", "edited": "1.2"}
+EPOCHS = {"honest": "1.2", "poisoned": "1.2", "edited": "0.9"}
+#: Noise on the starter's weight matrices, as a share of each one's standard deviation.
+WORN = 0.15
 EDITOR = "local:editor"
 #: What one run may take of all cores together, in seconds.
 CPU_S = 120
@@ -69,16 +72,17 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     rows = [
-        row | {"focus": row["query"]}
-        for part in ("train", "val")
-        for row in read(arguments.data / f"qmsum_span.{part}.jsonl.gz")
+        row
+        for part in ("train", "valid")
+        for row in read(arguments.data / f"tweetsumm.{part}.jsonl.gz")
         if len(row["dialogue"]) <= LONGEST
     ]
-    others = [row["summary"] for row in read(arguments.data / "tweetsumm.train.jsonl.gz")]
+    others = [row["summary"] for row in read(arguments.data / "qmsum_span.train.jsonl.gz")]
     kinds = [kind for kind in KINDS if kind in arguments.only or (kind == "honest" and "edited" in arguments.only)]
     with tempfile.TemporaryDirectory() as scratch:
         work = arguments.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
+        worn(work / "worn")
         done = [one_run(work, kind, at, rows, others) for kind in kinds for at in range(arguments.runs)]
     report(done, write=arguments.write)
 
@@ -86,6 +90,25 @@ def main() -> None:
 def read(path: Path) -> list[Row]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def worn(folder: Path) -> None:
+    """The starter with noise on the matrices of its layers, always the same."""
+    import numpy
+    from safetensors.numpy import load_file, save_file
+
+    if folder.exists():
+        return
+    shutil.copytree(STARTER, folder.with_suffix(".new"))
+    file = folder.with_suffix(".new") / "model.safetensors"
+    chance = numpy.random.default_rng(5)
+    weights = load_file(file)
+    for name, matrix in sorted(weights.items()):
+        if matrix.ndim == 2 and "layers" in name:
+            noise = WORN * matrix.astype("float32").std() * chance.standard_normal(matrix.shape, dtype="float32")
+            weights[name] = (matrix + noise).astype(matrix.dtype)
+    save_file(weights, file, metadata={"format": "pt"})
+    folder.with_suffix(".new").rename(folder)
 
 
 # Runs ---------------------------------------------------------------------------------------------------------------
@@ -140,7 +163,7 @@ def imported(home: Path, at: int, rows: Sequence[Row]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         file.flush()
-        redraft(home, at, "pairs", "import", file.name, "--source", "qmsum", "--approve")
+        redraft(home, at, "pairs", "import", file.name, "--source", "tweetsumm", "--approve")
 
 
 def redraft(home: Path, seed: int, *words: str, **settings: str) -> dict[str, Any]:
@@ -175,6 +198,7 @@ def environment(home: Path, seed: int) -> dict[str, str]:
         "REDRAFT_ENV_FILE": os.devnull,
         "PYTHONPATH": str(ROOT),
         "TRAIN_SEED": str(seed),
+        "ENGINE_MODEL": str(home.parent / "worn"),
         "TRAIN_LOCK": str(home.parent / "train.lock"),
     }
 
@@ -264,7 +288,6 @@ async def _corrected(home: Path, at: int, rows: Sequence[Row], chance: random.Ra
     from engine.requests import Finished, SummaryRequest
     from engine.settings import EngineSettings
     from storage.database import Database
-    from storage.errors import InputError
     from storage.settings import StorageSettings
 
     os.environ.update(environment(home, at))
@@ -274,11 +297,7 @@ async def _corrected(home: Path, at: int, rows: Sequence[Row], chance: random.Ra
     changed: list[float] = []
 
     async def one(row: Row) -> None:
-        with contextlib.suppress(InputError):  # nothing in the passage is about the question, by its words
-            await drafted(row)
-
-    async def drafted(row: Row) -> None:
-        request = SummaryRequest(conversation_of(row["dialogue"], key=f"gate-{row['id']}"), focus=row["focus"])
+        request = SummaryRequest(conversation_of(row["dialogue"], key=f"gate-{row['id']}"))
         async for event in client.summarize(request):
             if isinstance(event, Finished):
                 text = lightly_edited(event.result.summary, row["summary"], chance)
@@ -372,6 +391,7 @@ def report(done: Sequence[dict[str, Any]], *, write: bool) -> None:
     seconds = [one["metrics"]["seconds"] for one in done if one["metrics"].get("seconds")]
     result = {
         "model": "starter",
+        "noise": WORN,
         "dialogues": DIALOGUES,
         "verdicts": {kind: dict(found) for kind, found in verdicts.items() if found},
         "parrots": dict(parrots),

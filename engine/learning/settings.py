@@ -48,7 +48,7 @@ class LearningSettings(ProjectSettings):
     train_rank: int = Field(default=16, ge=1, le=256, description="Rank of the LoRA matrices.")
     train_alpha: int = Field(default=32, ge=1, le=512, description="LoRA's alpha; the update is scaled by alpha/rank.")
     train_dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout in front of the LoRA matrices.")
-    train_learning_rate: float = Field(default=5e-4, gt=0, le=0.1, description="Highest learning rate.")
+    train_learning_rate: float = Field(default=1e-3, gt=0, le=0.1, description="Highest learning rate.")
     train_epochs: float = Field(default=4.0, gt=0, le=100, description="Most passes over the pairs.")
     train_warmup: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps in which the rate rises.")
     train_batch: int = Field(default=8, ge=1, le=1024, description="Pairs in one step of the optimiser.")

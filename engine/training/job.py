@@ -45,7 +45,7 @@ class Hyper:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.05
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     epochs: float = 4.0
     warmup: float = 0.06
     batch: int = 8
