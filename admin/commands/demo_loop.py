@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from storage.database import Database
     from storage.learning_tables import RunRow
 
-#: So few pairs want more passes than hundreds would, in steps of fewer pairs; about a minute on two cores.
-_TRAINING = {"train_epochs": 12.0, "train_batch": 8, "train_patience": 12}
+#: So few pairs want more passes than hundreds would; about a minute on two cores. Two or three validation pairs are too
+#: few to judge by what the model writes of them.
+_TRAINING = {"train_epochs": 12.0, "train_batch": 8, "train_patience": 12, "train_judged": 0}
 _REASON = "A demonstration: 60 blind references are more than its samples have."
 
 
