@@ -76,7 +76,7 @@ class PairRow(Base, table=True):
         draft_summary_id, draft_adapter: the draft that the author had before them, and which adapter wrote it.
         distance: see :class:`CorrectionRow`; None where there was no draft.
         supersedes: the pair that this one builds on, or empty.
-        superseded_by: the pair that builds on this one and is trained on in its place, or empty.
+        superseded_by: the approved pair that builds on this one, over however many, and is used in its place, or empty.
         source, licence: of imported rows, as their file or the importer says.
     """
 

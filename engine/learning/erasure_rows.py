@@ -18,10 +18,12 @@ from sqlmodel import Session
 from engine.learning.alerts import raise_alert
 from engine.learning.erasure_journal import Kind, Mark, Work
 from engine.learning.ledger import Ledger, pseudonym_of
+from engine.learning.succession import settle
 from engine.learning.tainted import ERASED, retire
 from engine.text.parts import tidy, tidy_name
 from storage import erasure_queries as queries
 from storage import erasure_removal as removal
+from storage import pair_queries
 from storage import queries as plain
 from storage.errors import InputError
 from storage.learning_tables import AdapterRow, ErasureRow
@@ -243,7 +245,10 @@ def remove(
     _taint(session, ledger, found, mark, deadline, now)
     _stop_runs(session, ledger, found, now)
 
+    standing_back = pair_queries.replaced_by(session=session, pairs=found.pairs) - found.pairs
     removal.delete_pairs(session=session, pairs=found.pairs)
+    for pair in sorted(standing_back):
+        settle(session, pair)
     removal.delete_corrections(session=session, corrections=found.corrections)
     removal.delete_thumbs(session=session, thumbs=found.thumbs)
     removal.delete_summaries(session=session, summaries=found.summaries)
