@@ -392,7 +392,8 @@ class PersonKeyRow(Base, table=True):
 class ErasureRow(Base, table=True):
     """An erasure, so that it can be done again after a restore; whom it was about is a salted hash.
 
-    ``kind`` is ``user`` or ``conversation``; ``counts`` says how many rows of each kind went.
+    ``kind`` is ``user`` or ``conversation``; ``counts`` says how many rows of each kind went; ``runs`` are the
+    fine-tunes that were made of some of them. Erasures of the same subject have the same salt, and so the same digest.
     """
 
     __tablename__ = "erasures"
@@ -404,3 +405,4 @@ class ErasureRow(Base, table=True):
     salt: str = Field(sa_type=CleanText)
     digest: str = Field(sa_type=CleanText)
     counts: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    runs: list[Any] = Field(default_factory=list, sa_type=JSON)

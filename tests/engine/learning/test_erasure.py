@@ -286,6 +286,55 @@ def test_with_now_they_go_at_once(sqlite: Database) -> None:
     assert recover(sqlite, sqlite.home, now=NOW).missing == []
 
 
+def test_asked_for_again_with_now_what_the_first_left_in_service_goes_and_nothing_else(database: Database) -> None:
+    plant(database)
+    serving = learn(database, seed=1)
+    promote(database, database.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
+    waiting = learn(database, seed=2)
+    anothers = learn(database, seed=3, pairs=("imported",), scope="slack:T1")
+    assert set(erase(database).tainted) == {serving, waiting}
+    assert erase(database, conversation="import-1").tainted == (anothers,)
+    later = NOW + timedelta(days=3)
+    found = preview(database, database.home, user=IMKE)
+    assert {one.id for one in found.learners} == {serving, waiting} and found.nothing
+    again = erase(database, now=later)
+    assert (set(again.tainted), again.retired, again.deadline) == ({serving, waiting}, (), NOW + GIVE_UP)
+    done = erase(database, now=later, immediately=True)
+    assert (done.tainted, set(done.retired), done.owed) == ((), {serving, waiting}, ("default",))
+    with database.read() as session:
+        assert pointer(session, "default") == "base"
+        assert session.get(AdapterRow, anothers).state == "candidate"  # type: ignore[union-attr]
+    assert [path.name for path in database.home.adapters.iterdir()] == [anothers]
+    assert verify(database).findings == ()
+
+
+def test_one_that_was_killed_and_is_ended_with_now_is_remembered_so(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(sqlite)
+    serving = learn(sqlite)
+    promote(sqlite, sqlite.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
+
+    class Died(BaseException):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(erasure_files, "sweep", dies)
+        erase(sqlite)
+    assert [mark.immediately for mark in journal.remembered(sqlite.home)] == [False]
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(erasure, "retire_these", dies)
+        erase(sqlite, immediately=True)
+    resume(sqlite, sqlite.home, LEARNING, now=NOW)
+    assert [mark.immediately for mark in journal.remembered(sqlite.home)] == [True]
+    with sqlite.read() as session:
+        assert pointer(session, "default") == "base"
+    assert list(sqlite.home.adapters.iterdir()) == []
+
+
 def test_one_trained_since_takes_their_place_and_then_their_files_go(sqlite: Database) -> None:
     plant(sqlite)
     serving = learn(sqlite, seed=1)
