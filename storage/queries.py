@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, func, or_, select
 from sqlmodel import Session, SQLModel, col
 
-from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunRow
+from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunPairRow, RunRow
 from storage.tables import (
     ConversationRow,
     FeedbackRow,
@@ -123,13 +123,25 @@ def feedback_of(*, session: Session, summary_id: str) -> Sequence[FeedbackRow]:
 def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> int:
     """Delete conversations last read before a time, with everything under them; at most ``limit``, oldest first.
 
-    Those that a pair needs stay: one that waits or is approved, on whichever side of the split. A rejected pair goes
-    with its conversation.
+    Those that a pair needs stay: one that waits or is approved, on whichever side of the split, and a rejected one that
+    an adapter was trained on before, until that adapter's files have gone. Any other rejected pair goes with its
+    conversation.
 
     Returns:
         How many conversations went.
     """
-    needed = exists().where(col(PairRow.conversation_id) == col(ConversationRow.id), col(PairRow.state) != "rejected")
+    of_it = col(PairRow.conversation_id) == col(ConversationRow.id)
+    # The files of an adapter that is tainted and out have gone, see `engine.learning.erasure_files`.
+    has_files = or_(col(AdapterRow.state).in_(("active", "candidate")), col(AdapterRow.tainted_at).is_(None))
+    learnt = (
+        select(1)
+        .select_from(PairRow)
+        .join(RunPairRow, col(RunPairRow.pair_id) == col(PairRow.id))
+        .join(AdapterRow, col(AdapterRow.run_id) == col(RunPairRow.run_id))
+        .where(of_it, has_files)
+        .correlate(ConversationRow)
+    )
+    needed = or_(exists().where(of_it, col(PairRow.state) != "rejected"), exists(learnt))
     expired = session.scalars(
         select(col(ConversationRow.id))
         .where(col(ConversationRow.read_at) < before, ~needed)

@@ -19,6 +19,7 @@ from engine.learning import erasure_journal as journal
 from engine.learning.erasure import forget, preview, resume, retire_overdue
 from engine.learning.ledger_check import show, verify
 from engine.learning.locks import run_lock
+from engine.learning.pairs import approve, reject
 from engine.learning.pointers import pointer
 from engine.learning.promotion import promote
 from engine.learning.registry import recover
@@ -39,9 +40,12 @@ from storage.learning_tables import (
     RunRow,
     SplitRow,
 )
+from storage.retention import enforce
 from storage.settings import StorageSettings
 from storage.tables import ConversationRow, FeedbackRow, MessageRow, SummaryRow
 from tests.engine.learning import making
+from tests.engine.learning.pairing import NOW as PAIRED
+from tests.engine.learning.pairing import corrected
 from tests.engine.learning.planting import (
     ACCOUNT,
     IMKE,
@@ -241,6 +245,24 @@ def test_adapters_that_learnt_are_tainted_and_their_scope_is_owed_a_fine_tune(da
     assert (database.home.adapters / serving).is_dir()
     # nothing of what they learnt from is left beside them
     assert not (database.home.runs / "run-2").exists() or not any((database.home.runs / "run-2").iterdir())
+
+
+def test_what_learnt_from_a_pair_that_was_rejected_since_is_found_after_retention_too(
+    database: Database, settings: StorageSettings
+) -> None:
+    done = corrected(database, author_id=IMKE)
+    assert done.pair is not None
+    approve(database, pair_ids=[done.pair.id], by="local:ana", administrator=True)
+    adapter = learn(database, pairs=(done.pair.id,))
+    promote(database, database.home, LEARNING, adapter_id=adapter, by="local:ana", force=True, reason="x", now=NOW)
+    reject(database, pair_ids=[done.pair.id], by="local:ana", reason="wrong after all")
+    later = max(NOW, PAIRED) + timedelta(days=400)
+    enforce(database, settings, later)
+    erased = erase(database, now=later)
+    assert (erased.tainted, erased.owed) == ((adapter,), ("default",))
+    with database.read() as session:
+        row = session.get(AdapterRow, adapter)
+        assert row is not None and (row.tainted_at, row.retire_by) == (later, later + GIVE_UP)
 
 
 def test_a_fine_tune_begun_since_settles_what_is_owed_unless_it_failed(sqlite: Database) -> None:
