@@ -23,6 +23,7 @@ from storage.tables import (
     SourceRow,
     SummaryRow,
 )
+from storage.watch_queries import keep_receptions
 
 #: Rows in one statement; SQLite takes 32,766 parameters in one, PostgreSQL 65,535.
 _CHUNK = 500
@@ -125,7 +126,8 @@ def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> i
 
     Those that a pair needs stay: one that waits or is approved, on whichever side of the split, and a rejected one that
     an adapter was trained on before, until that adapter's files have gone. Any other rejected pair goes with its
-    conversation.
+    conversation. How their summaries were received is kept: what goes is not the same by chance, for a summary that
+    was corrected is more often one that a pair needs.
 
     Returns:
         How many conversations went.
@@ -149,6 +151,7 @@ def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> i
         .limit(limit)
     ).all()
     for chunk in _chunks(expired):
+        keep_receptions(session=session, conversations=chunk)
         session.execute(delete(ConversationRow).where(col(ConversationRow.id).in_(chunk)))
     return len(expired)
 
