@@ -76,7 +76,7 @@ class PairRow(Base, table=True):
         draft_summary_id, draft_adapter: the draft that the author had before them, and which adapter wrote it.
         distance: see :class:`CorrectionRow`; None where there was no draft.
         supersedes: the pair that this one builds on, or empty.
-        superseded_by: the pair that builds on this one and is trained on in its place, or empty.
+        superseded_by: the approved pair that builds on this one, over however many, and is used in its place, or empty.
         source, licence: of imported rows, as their file or the importer says.
     """
 
@@ -392,7 +392,8 @@ class PersonKeyRow(Base, table=True):
 class ErasureRow(Base, table=True):
     """An erasure, so that it can be done again after a restore; whom it was about is a salted hash.
 
-    ``kind`` is ``user`` or ``conversation``; ``counts`` says how many rows of each kind went.
+    ``kind`` is ``user`` or ``conversation``; ``counts`` says how many rows of each kind went; ``runs`` are the
+    fine-tunes that were made of some of them. Erasures of the same subject have the same salt, and so the same digest.
     """
 
     __tablename__ = "erasures"
@@ -404,3 +405,4 @@ class ErasureRow(Base, table=True):
     salt: str = Field(sa_type=CleanText)
     digest: str = Field(sa_type=CleanText)
     counts: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    runs: list[Any] = Field(default_factory=list, sa_type=JSON)

@@ -67,17 +67,21 @@ def within(place: Within) -> ColumnElement[bool]:
     return and_(found, col(PairRow.channel) == place.channel) if place.channel else found
 
 
-def candidates(place: Within, *, authorised: Collection[str]) -> ColumnElement[bool]:
-    """What a scope may use of its pairs once they are approved: authorised, public where it has to be, not replaced."""
+def permitted(place: Within, *, authorised: Collection[str]) -> ColumnElement[bool]:
+    """What a scope may use of its pairs once they are approved: authorised, and public where it has to be."""
     public = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True)) if place.public_only else true()
     return and_(
         within(place),
         public,
         or_(col(PairRow.platform).in_(("file", *authorised)), col(PairRow.origin) == "imported"),
         col(PairRow.direct).is_(False),
-        # By its length, because SQLite would go by the index of that column, in which nearly all pairs are alike.
-        func.length(col(PairRow.superseded_by)) == 0,
     )
+
+
+def candidates(place: Within, *, authorised: Collection[str]) -> ColumnElement[bool]:
+    """What is permitted and not replaced by another pair."""
+    # By its length, because SQLite would go by the index of that column, in which nearly all pairs are alike.
+    return and_(permitted(place, authorised=authorised), func.length(col(PairRow.superseded_by)) == 0)
 
 
 def usable(place: Within, *, authorised: Collection[str], split: str) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -19,6 +19,8 @@ from storage.pair_filters import PairFilter, Within, candidates, matching, usabl
 
 #: Characters of a summary that a list shows.
 _BEGINNING = 100
+#: Ids in one statement.
+_PART = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,37 +148,78 @@ def decide(*, session: Session, wanted: PairFilter, but_author: str | None, valu
     return int(done.rowcount)
 
 
-def replaced_by(*, session: Session, pair_id: str) -> Sequence[str]:
-    """The pairs in whose place one stands."""
-    return session.scalars(select(col(PairRow.id)).where(col(PairRow.superseded_by) == pair_id)).all()
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """What decides in whose place a pair is used, and what is said of that so far."""
+
+    id: str
+    supersedes: str
+    state: str
+    created_at: datetime
+    superseded_by: str
 
 
-def other_replacement(*, session: Session, pair_id: str, but: str) -> str:
-    """Another pair that builds on one and was not rejected, the newest, or an empty string."""
-    return (
-        session.scalars(
-            select(col(PairRow.id))
-            .where(col(PairRow.supersedes) == pair_id, col(PairRow.id) != but, col(PairRow.state) != "rejected")
-            .order_by(col(PairRow.created_at).desc())
-            .limit(1)
-        ).first()
-        or ""
-    )
+def _kin(session: Session, condition: ColumnElement[bool]) -> list[Kin]:
+    columns = (col(getattr(PairRow, name)) for name in Kin.__dataclass_fields__)
+    return [Kin(*row) for row in session.execute(select(*columns).where(condition))]
 
 
-def replaced_by_rejected(*, session: Session) -> Sequence[str]:
-    """The rejected pairs in whose favour another still stands back."""
+def kin(*, session: Session, pair_id: str) -> list[Kin]:
+    """A pair as one of its family; an empty list where there is none."""
+    return _kin(session, col(PairRow.id) == pair_id)
+
+
+def building_on(*, session: Session, pairs: Sequence[str]) -> list[Kin]:
+    """The pairs that build on some directly."""
+    parts = (pairs[at : at + _PART] for at in range(0, len(pairs), _PART))
+    return [one for part in parts for one in _kin(session, col(PairRow.supersedes).in_(part))]
+
+
+def builds_on(*, session: Session, pair_id: str) -> str:
+    """The pair that one builds on and that is still there, or an empty string."""
+    before = aliased(PairRow)
+    query = select(col(before.id)).join(PairRow, col(PairRow.supersedes) == col(before.id))
+    return session.scalars(query.where(col(PairRow.id) == pair_id)).first() or ""
+
+
+def waits_in_place_of(*, session: Session, pair_id: str) -> bool:
+    """Whether a pair that builds on one waits for a decision."""
+    waits = col(PairRow.supersedes) == pair_id, col(PairRow.state) == "pending"
+    return session.scalars(select(col(PairRow.id)).where(*waits).limit(1)).first() is not None
+
+
+def unsettled(*, session: Session) -> Sequence[str]:
+    """Pairs that an unapproved one is used in the place of, or in whose place none is though an approved one builds on
+    them.
+
+    Each side is asked for by an index: in nearly all pairs both columns are empty.
+    """
     after = aliased(PairRow)
-    query = (
-        select(col(after.id))
-        .join(PairRow, col(PairRow.superseded_by) == col(after.id))
-        .where(col(PairRow.superseded_by) != "", col(after.state) == "rejected")
+    # Not as a plain column, because SQLite would go by the index of the state, in which nearly all pairs are alike.
+    approved = func.coalesce(col(after.state), "") == "approved"
+    wrong = (
+        select(col(PairRow.id))
+        .join(after, col(PairRow.superseded_by) == col(after.id))
+        .where(col(PairRow.superseded_by) > "", col(after.state) != "approved"),
+        select(col(PairRow.id))
+        .join(after, col(after.supersedes) == col(PairRow.id))
+        .where(col(after.supersedes) > "", approved, func.length(col(PairRow.superseded_by)) == 0),
     )
-    return session.scalars(query.distinct()).all()
+    return sorted({str(pair_id) for query in wrong for pair_id in session.scalars(query)})
+
+
+def replaced_by(*, session: Session, pairs: Collection[str]) -> set[str]:
+    """The pairs in whose place some are used."""
+    ordered = sorted(pairs)
+    found: set[str] = set()
+    for at in range(0, len(ordered), _PART):
+        query = select(col(PairRow.id)).where(col(PairRow.superseded_by).in_(ordered[at : at + _PART]))
+        found.update(session.scalars(query))
+    return found
 
 
 def set_superseded(*, session: Session, pair_id: str, by: str) -> None:
-    """Say which pair builds on this one and is used in its place; an empty string says none does."""
+    """Say which pair is used in the place of this one; an empty string says none is."""
     session.execute(update(PairRow).where(col(PairRow.id) == pair_id).values(superseded_by=by))
 
 
@@ -190,7 +233,8 @@ def corrections_of(*, session: Session, summary_id: str) -> Sequence[CorrectionR
 
 
 def own_blind(*, session: Session, conversation_id: str, author_id: str, but: str) -> str:
-    """The newest pair of a conversation that a person wrote with no draft and that none has replaced, or empty."""
+    """The newest pair of a conversation that a person wrote with no draft, on which none of theirs builds; or empty."""
+    later = aliased(PairRow)
     return (
         session.scalars(
             select(col(PairRow.id))
@@ -198,7 +242,7 @@ def own_blind(*, session: Session, conversation_id: str, author_id: str, but: st
                 col(PairRow.conversation_id) == conversation_id,
                 col(PairRow.author_id) == author_id,
                 col(PairRow.seen_draft).is_(False),
-                col(PairRow.superseded_by) == "",
+                ~exists().where(col(later.supersedes) == col(PairRow.id), col(later.author_id) == author_id),
                 col(PairRow.id) != but,
             )
             .order_by(col(PairRow.created_at).desc(), col(PairRow.id))

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, func, or_, select
 from sqlmodel import Session, SQLModel, col
 
-from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunRow
+from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunPairRow, RunRow
 from storage.tables import (
     ConversationRow,
     FeedbackRow,
@@ -23,6 +23,7 @@ from storage.tables import (
     SourceRow,
     SummaryRow,
 )
+from storage.watch_queries import keep_receptions
 
 #: Rows in one statement; SQLite takes 32,766 parameters in one, PostgreSQL 65,535.
 _CHUNK = 500
@@ -123,13 +124,26 @@ def feedback_of(*, session: Session, summary_id: str) -> Sequence[FeedbackRow]:
 def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> int:
     """Delete conversations last read before a time, with everything under them; at most ``limit``, oldest first.
 
-    Those that a pair needs stay: one that waits or is approved, on whichever side of the split. A rejected pair goes
-    with its conversation.
+    Those that a pair needs stay: one that waits or is approved, on whichever side of the split, and a rejected one that
+    an adapter was trained on before, until that adapter's files have gone. Any other rejected pair goes with its
+    conversation. How their summaries were received is kept: what goes is not the same by chance, for a summary that
+    was corrected is more often one that a pair needs.
 
     Returns:
         How many conversations went.
     """
-    needed = exists().where(col(PairRow.conversation_id) == col(ConversationRow.id), col(PairRow.state) != "rejected")
+    of_it = col(PairRow.conversation_id) == col(ConversationRow.id)
+    # The files of an adapter that is tainted and out have gone, see `engine.learning.erasure_files`.
+    has_files = or_(col(AdapterRow.state).in_(("active", "candidate")), col(AdapterRow.tainted_at).is_(None))
+    learnt = (
+        select(1)
+        .select_from(PairRow)
+        .join(RunPairRow, col(RunPairRow.pair_id) == col(PairRow.id))
+        .join(AdapterRow, col(AdapterRow.run_id) == col(RunPairRow.run_id))
+        .where(of_it, has_files)
+        .correlate(ConversationRow)
+    )
+    needed = or_(exists().where(of_it, col(PairRow.state) != "rejected"), exists(learnt))
     expired = session.scalars(
         select(col(ConversationRow.id))
         .where(col(ConversationRow.read_at) < before, ~needed)
@@ -137,6 +151,7 @@ def delete_expired(*, session: Session, before: datetime, limit: int = 500) -> i
         .limit(limit)
     ).all()
     for chunk in _chunks(expired):
+        keep_receptions(session=session, conversations=chunk)
         session.execute(delete(ConversationRow).where(col(ConversationRow.id).in_(chunk)))
     return len(expired)
 

@@ -1,9 +1,10 @@
 """Retention: conversations go some days after they were last read, with everything under them.
 
 What runs it and when is the scheduler's business. It spares the conversations that a training pair needs, waiting or
-approved, held out or not; those of rejected pairs go, and so do summaries with their thumbs and corrections where
-nothing became a pair. Copies of the database, and what a killed restore left, go as many days after they were made: a
-conversation can so be in a copy, which holds those of its day, for up to twice as long as in the database.
+approved, held out or not. Those of rejected pairs go, but for pairs that an adapter learnt from whose files are still
+there: by these an erasure finds the adapter. Summaries with their thumbs and corrections go where nothing became a
+pair. Copies of the database, and what a killed restore left, go as many days after they were made: a conversation can
+so be in a copy, which holds those of its day, for up to twice as long as in the database.
 """
 
 from __future__ import annotations

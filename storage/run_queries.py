@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import exists, func, insert, select
 from sqlmodel import Session, col
 
 from storage.learning_tables import AdapterRow, PairRow, RunPairRow, RunProgressRow, RunRow
+from storage.pair_filters import Within, permitted
 
 #: A run in one of these has not ended.
 OPEN = ("queued", "running")
@@ -74,9 +75,17 @@ def pairs_of_run(*, session: Session, run_id: str) -> list[tuple[PairRow, str]]:
     return [(row, role) for row, role in session.execute(query)]
 
 
-def run_pair_ids(*, session: Session, run_id: str) -> set[str]:
-    """Ids of the pairs that a run was made of, those that are gone since included."""
-    return set(session.scalars(select(col(RunPairRow.pair_id)).where(col(RunPairRow.run_id) == run_id)))
+def pairs_taken_back(*, session: Session, run_id: str, place: Within, authorised: Collection[str]) -> int:
+    """How many pairs of a run its scope may not train on any more: gone, unapproved, held out, or not permitted.
+
+    One that another pair has replaced since is none of them.
+    """
+    allowed = (
+        permitted(place, authorised=authorised), col(PairRow.state) == "approved", col(PairRow.split) == "train",
+    )  # fmt: skip
+    still = exists().where(col(PairRow.id) == col(RunPairRow.pair_id), *allowed)
+    query = select(func.count()).select_from(RunPairRow).where(col(RunPairRow.run_id) == run_id, ~still)
+    return session.scalar(query) or 0
 
 
 def add_progress(*, session: Session, rows: Iterable[RunProgressRow]) -> None:

@@ -156,6 +156,31 @@ class FeedbackRow(Base, table=True):
     given_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class ReceptionRow(Base, table=True):
+    """What people made of a summary that retention has deleted since: figures in service outlive the texts.
+
+    It holds no text and names nobody; of a direct message not even the channel.
+
+    Attributes:
+        id: the summary's.
+        at: when it was written.
+        corrected: whether somebody who had it before them changed it.
+    """
+
+    __tablename__ = "receptions"
+    __table_args__ = (Index(None, "adapter", "at"),)
+
+    id: str = Field(primary_key=True, sa_type=CleanText)
+    adapter: str = Field(sa_type=CleanText)
+    platform: str = Field(sa_type=CleanText)
+    workspace: str = Field(default="", sa_type=CleanText)
+    channel: str = Field(default="", sa_type=CleanText)
+    at: datetime = Field(sa_type=UtcDateTime)
+    corrected: bool
+    thumb_up: bool
+    thumb_down: bool
+
+
 class JobSlotRow(Base, table=True):
     """One due time of a job that runs by the clock or by hand.
 

@@ -5,14 +5,16 @@ As in :mod:`storage.queries`: the session of the caller's transaction, and keywo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, insert, select
 from sqlmodel import Session, col
 
 from storage.learning_tables import CorrectionRow
-from storage.tables import ConversationRow, FeedbackRow, SummaryRow
+from storage.tables import ConversationRow, FeedbackRow, ReceptionRow, SummaryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +47,96 @@ class Totals:
     last: datetime | None
 
 
+def keep_receptions(*, session: Session, conversations: Sequence[str]) -> None:
+    """Note how the summaries of conversations that are about to be deleted were received; a few hundred at most."""
+    channel = case((col(ConversationRow.direct), ""), else_=col(ConversationRow.channel))
+    found = (
+        select(
+            col(SummaryRow.id), col(SummaryRow.adapter), col(ConversationRow.platform), col(ConversationRow.workspace),
+            channel, col(SummaryRow.created_at), _corrected(), _thumb("up"), _thumb("down"),
+        )
+        .select_from(SummaryRow)
+        .join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
+        .where(col(SummaryRow.conversation_id).in_(conversations))
+    )  # fmt: skip
+    names = ["id", "adapter", "platform", "workspace", "channel", "at", "corrected", "thumb_up", "thumb_down"]
+    session.execute(insert(ReceptionRow).from_select(names, found))
+
+
 def receptions(
     *, session: Session, adapter: str, place: Place, since: datetime | None, newest: bool, limit: int
 ) -> list[Reception]:
-    """How each of an adapter's summaries in a place was received: the first ones since a time, or the newest."""
-    order = (col(SummaryRow.created_at), col(SummaryRow.id))
-    query = (
-        select(_corrected(), _thumb("down"))
+    """How each of an adapter's summaries in a place was received: the first ones since a time, or the newest.
+
+    Those that retention has deleted since are among them.
+    """
+
+    def ordered(query: Any, at: Any, key: Any) -> Any:
+        if since is not None:
+            query = query.where(at >= since)
+        return query.order_by(*((at.desc(), key.desc()) if newest else (at, key))).limit(limit)
+
+    at, key = col(SummaryRow.created_at), col(SummaryRow.id)
+    stored = (
+        select(at, key, _corrected(), _thumb("down"))
         .select_from(SummaryRow)
         .join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
-        .where(col(SummaryRow.adapter) == adapter, *_within(place))
-        .order_by(*(each.desc() for each in order) if newest else order)
-        .limit(limit)
+        .where(col(SummaryRow.adapter) == adapter, *_within(place, ConversationRow))
     )
-    if since is not None:
-        query = query.where(col(SummaryRow.created_at) >= since)
-    return [Reception(bool(corrected), bool(down)) for corrected, down in session.execute(query)]
+    kept_at, kept_key = col(ReceptionRow.at), col(ReceptionRow.id)
+    kept = select(kept_at, kept_key, col(ReceptionRow.corrected), col(ReceptionRow.thumb_down)).where(
+        col(ReceptionRow.adapter) == adapter, *_within(place, ReceptionRow)
+    )
+    rows = [tuple(row) for query in (ordered(stored, at, key), ordered(kept, kept_at, kept_key))
+            for row in session.execute(query)]  # fmt: skip
+    rows.sort(key=lambda row: row[:2], reverse=newest)
+    return [Reception(bool(corrected), bool(down)) for _, _, corrected, down in rows[:limit]]
 
 
 def totals(*, session: Session, place: Place | None = None, since: datetime | None = None) -> list[Totals]:
-    """Figures of every adapter that wrote summaries, the base included, the one that wrote last first."""
+    """Figures of every adapter that wrote summaries, the base included, the one that wrote last first.
+
+    Summaries that retention has deleted since are counted.
+    """
 
     def how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
-    query = select(
-        col(SummaryRow.adapter),
-        func.count(),
-        how_many(_corrected()),
-        how_many(_thumb("up")),
-        how_many(_thumb("down")),
-        func.min(SummaryRow.created_at),
-        func.max(SummaryRow.created_at),
-    )
+    def figures(adapter: Any, at: Any, *conditions: Any) -> Any:
+        query = select(adapter, func.count(), *(how_many(one) for one in conditions), func.min(at), func.max(at))
+        return (query if since is None else query.where(at >= since)).group_by(adapter)
+
+    stored = figures(
+        col(SummaryRow.adapter), col(SummaryRow.created_at), _corrected(), _thumb("up"), _thumb("down")
+    ).select_from(SummaryRow)
+    kept = figures(
+        col(ReceptionRow.adapter), col(ReceptionRow.at), col(ReceptionRow.corrected), col(ReceptionRow.thumb_up),
+        col(ReceptionRow.thumb_down),
+    )  # fmt: skip
     if place is not None:
-        query = query.join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
-        query = query.where(*_within(place))
-    if since is not None:
-        query = query.where(col(SummaryRow.created_at) >= since)
-    query = query.group_by(col(SummaryRow.adapter)).order_by(func.max(SummaryRow.created_at).desc())
-    return [
-        Totals(str(name), int(count), int(corrected), int(up), int(down), first, last)
-        for name, count, corrected, up, down, first, last in session.execute(query)
-    ]
+        stored = stored.join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
+        stored = stored.where(*_within(place, ConversationRow))
+        kept = kept.where(*_within(place, ReceptionRow))
+    found: dict[str, Totals] = {}
+    for query in (stored, kept):
+        for name, count, corrected, up, down, first, last in session.execute(query):
+            one = Totals(str(name), int(count), int(corrected), int(up), int(down), first, last)
+            found[one.adapter] = _together(found[one.adapter], one) if one.adapter in found else one
+    return sorted(found.values(), key=lambda one: (one.last is not None, one.last), reverse=True)
+
+
+def _together(one: Totals, other: Totals) -> Totals:
+    firsts = [at for at in (one.first, other.first) if at is not None]
+    lasts = [at for at in (one.last, other.last) if at is not None]
+    return Totals(
+        one.adapter,
+        one.summaries + other.summaries,
+        one.corrected + other.corrected,
+        one.thumbs_up + other.thumbs_up,
+        one.thumbs_down + other.thumbs_down,
+        min(firsts, default=None),
+        max(lasts, default=None),
+    )
 
 
 def _corrected() -> ColumnElement[bool]:
@@ -99,10 +148,6 @@ def _thumb(which: str) -> ColumnElement[bool]:
     return exists().where(col(FeedbackRow.summary_id) == col(SummaryRow.id), col(FeedbackRow.thumb) == which)
 
 
-def _within(place: Place) -> list[ColumnElement[bool]]:
-    parts = (
-        (ConversationRow.platform, place.platform),
-        (ConversationRow.workspace, place.workspace),
-        (ConversationRow.channel, place.channel),
-    )
-    return [col(column) == value for column, value in parts if value]
+def _within(place: Place, table: type[Any]) -> list[ColumnElement[bool]]:
+    parts = ((name, getattr(place, name)) for name in Place.__dataclass_fields__)
+    return [col(getattr(table, name)) == value for name, value in parts if value]

@@ -1,4 +1,4 @@
-"""How a pair comes in: known already or new, on its side of the split, waiting or approved, in place of another or not.
+"""How a pair comes in: known already or new, on its side of the split, waiting or approved.
 
 Every way to a pair but a whole file's import (:mod:`engine.learning.importing`) ends here, so that there is one rule.
 It runs inside the caller's transaction.
@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from engine.conversation import Conversation, Message
-from engine.learning import near, splits
+from engine.learning import near, splits, succession
 from engine.learning.dialogues import content_hash, dialogue_of
 from engine.learning.ledger import PROGRAM, Ledger
 from storage import pair_queries as queries
@@ -88,10 +88,7 @@ def arrive(
     digest = content_hash(dialogue, told.summary)
     there = queries.pair_of_content(session=session, content_hash=digest)
     if there is not None:
-        if there.superseded_by and there.superseded_by == told.supersedes:
-            # Somebody went back to what stood there before.
-            queries.set_superseded(session=session, pair_id=told.supersedes, by=there.id)
-            queries.set_superseded(session=session, pair_id=there.id, by="")
+        succession.back_to(session, there, told.supersedes)
         return Arrival(there, False)
     place = (conversation.platform, conversation.workspace, conversation.channel)
     marks = [near.mark(*place, message.id) for message in messages] if conversation.platform != "file" else []
@@ -123,13 +120,12 @@ def arrive(
 
 
 def enter(session: Session, ledger: Ledger, settings: LearningSettings, pair: PairRow, *, now: datetime) -> None:
-    """Store a new pair: approved where the policy trusts its authors, in place of the one that it builds on."""
+    """Store a new pair: approved where the policy trusts its authors, and then used in place of what it builds on."""
     authors = {author for author in (pair.author_id, pair.editor_id) if author}
     if settings.pairs_policy == "trusted-authors" and authors and authors <= settings.trusted_authors:
         pair.state, pair.decided_at, pair.decided_by = "approved", now, PROGRAM
     session.add(pair)
     session.flush()
-    if pair.supersedes:
-        queries.set_superseded(session=session, pair_id=pair.supersedes, by=pair.id)
     if pair.state == "approved":
+        succession.settle(session, pair.id)
         ledger.append("pair.approved", by=PROGRAM, subject=pair.id, details={"policy": "trusted-authors"}, now=now)

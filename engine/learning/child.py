@@ -29,7 +29,6 @@ from engine.learning.ledger import recorded
 from engine.learning.locks import machine_lock, run_lock, taken
 from engine.learning.settings import LearningSettings
 from engine.settings import EngineSettings
-from storage import run_queries as queries
 from storage.database import Database
 from storage.errors import RedraftError, StorageError
 from storage.home import Home
@@ -43,7 +42,7 @@ FINISHED, FAILED, STOPPED = 0, 1, 3
 #: Below whatever serves: a fine-tune takes what is left.
 _NICE = 10
 _GONE = (
-    "Pairs of this run were erased, rejected or are no longer authorised; nothing of it is kept.",
+    "Pairs of this run were erased or rejected, or may not be trained on any more; nothing of it is kept.",
     "Start another with `redraft train`.",
 )
 
@@ -205,14 +204,13 @@ class Child:
         """Refuse where a pair of the run may not be trained on any more.
 
         Raises:
-            TrainingRefused: one was erased, rejected or held out, or its platform's authorisation revoked.
+            TrainingRefused: one was erased or rejected, or its platform's authorisation revoked, for example.
         """
-        from engine.learning.selection import training_pairs
+        from engine.learning.selection import taken_back
 
         row = session.get(RunRow, self._run_id)
         settings, _ = runs.restored(row)
-        allowed = {pair.id for pair in training_pairs(session, row.scope, settings).pairs}
-        if not queries.run_pair_ids(session=session, run_id=self._run_id) <= allowed:
+        if taken_back(session, row.id, row.scope, settings):
             raise runs.TrainingRefused(*_GONE)
 
     # Measuring ------------------------------------------------------------------------------------------------------

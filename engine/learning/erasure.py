@@ -25,7 +25,7 @@ from sqlmodel import Session
 from engine.learning import erasure_files as files
 from engine.learning import erasure_journal as journal
 from engine.learning.erasure_journal import Kind, Mark, Order, Work
-from engine.learning.erasure_rows import Subject, find, record, remove, subject_of
+from engine.learning.erasure_rows import Subject, bring_forward, find, record, remove, subject_of
 from engine.learning.ledger import PROGRAM, Ledger, recorded
 from engine.learning.settings import LearningSettings
 from engine.learning.tainted import retire_due, retire_these, retraining_owed
@@ -55,7 +55,7 @@ class Preview:
     Attributes:
         kind: ``user`` or ``conversation``; ``subject`` is its id.
         counts: rows by what people call them (messages, summaries, pairs, …), zeros included.
-        learners: adapters that were trained on some of it.
+        learners: adapters that were trained on some of it, or on what an earlier erasure of the same took.
         copies: copies of the database that would go, because they hold what it held.
         log_lines: lines of logs that mention it.
     """
@@ -110,7 +110,7 @@ def preview(database: Database, home: Home, *, user: str | None = None, conversa
     with database.read() as session:
         subject = subject_of(session, user=user, conversation=conversation)
         found = find(session, subject)
-        learners = tuple(Learner(row.id, row.scope, row.state) for row in found.adapters)
+        learners = tuple(Learner(row.id, row.scope, row.state) for row in (*found.adapters, *found.earlier))
     return Preview(
         kind=subject.kind,
         subject=subject.id,
@@ -138,7 +138,8 @@ def forget(
         user, conversation: see :func:`preview`; just one of them.
         by: who does it: ``local:maria``, ``slack:U01AB``.
         now: the present time (aware).
-        immediately: take adapters that have learnt from it out of service now rather than at their deadline.
+        immediately: take adapters that have learnt from it out of service now rather than at their deadline; those as
+            well that an erasure before this one had left in service until theirs.
 
     Raises:
         InputError: neither or both were named, or a user not by an account.
@@ -153,7 +154,9 @@ def forget(
             _carry_out(database, home, settings, begun, moment)
             begun = None
         immediately = immediately or settings.erasure_deadline_days == 0
-        order = begun or Order.new(subject.kind, subject.id, by=by, at=moment, immediately=immediately)
+        order = begun or Order.new(
+            subject.kind, subject.id, by=by, at=moment, immediately=immediately, salt=_salt(database, home, subject)
+        )
         if immediately and not order.immediately:
             order = replace(order, immediately=True)
         return _carry_out(database, home, settings, order, moment)
@@ -220,6 +223,8 @@ def repeat(
             remove(session, ledger, subject, mark, by=by, deadline=deadline, now=now, again=True)
         else:
             record(session, mark, {})
+            if mark.immediately:
+                bring_forward(session, ledger, mark, now)
     return len(missing)
 
 
@@ -259,6 +264,8 @@ def _carry_out(database: Database, home: Home, settings: LearningSettings, order
     learners = _learners(database, work)
     with database.read() as session:
         owed = retraining_owed(session, now)
+        rows = queries.adapters_of(session=session, runs=set(work.runs))
+        deadlines = [row.retire_by for row in rows if row.state in ("active", "candidate")]
     return Erased(
         id=order.id,
         kind=order.kind,
@@ -268,8 +275,16 @@ def _carry_out(database: Database, home: Home, settings: LearningSettings, order
         tainted=tuple(one.id for one in learners if one.state in ("active", "candidate")),
         retired=tuple(one.id for one in learners if one.state not in ("active", "candidate")),
         owed=tuple(scope for scope in owed if scope in {one.scope for one in learners}),
-        deadline=order.at + deadline,
+        deadline=min((one for one in deadlines if one), default=order.at + deadline),
     )
+
+
+def _salt(database: Database, home: Home, subject: Subject) -> str:
+    """The salt of an earlier erasure of the same, by which a restore knows that they are of the same; or empty."""
+    with database.read() as session:
+        marks = marks_of(queries.erasures(session=session))
+    marks += journal.remembered(home)
+    return next((mark.salt for mark in marks if mark.kind == subject.kind and mark.is_about(subject.id)), "")
 
 
 def _learners(database: Database, work: Work) -> list[Learner]:

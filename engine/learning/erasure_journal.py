@@ -75,9 +75,9 @@ class Order:
     work: Work | None = None
 
     @classmethod
-    def new(cls, kind: Kind, subject: str, *, by: str, at: datetime, immediately: bool) -> Order:
-        """An erasure that has not begun."""
-        return cls(secrets.token_hex(16), kind, subject, by, at, secrets.token_hex(16), immediately)
+    def new(cls, kind: Kind, subject: str, *, by: str, at: datetime, immediately: bool, salt: str = "") -> Order:
+        """An erasure that has not begun; ``salt`` is that of an earlier one of the same subject, or empty."""
+        return cls(secrets.token_hex(16), kind, subject, by, at, salt or secrets.token_hex(16), immediately)
 
     @property
     def mark(self) -> Mark:
@@ -169,13 +169,15 @@ def end(home: Home) -> None:
 def remember(home: Home, marks: list[Mark]) -> None:
     """Add to the erasures ever made here those that are not among them; on the disk when this returns.
 
+    One that is to take adapters out at once after all, which it was not when it was begun, is added once more.
+
     Raises:
         OSError: it cannot be written.
     """
-    known = {mark.id for mark in remembered(home)}
+    known = {mark.id: mark.immediately for mark in remembered(home)}
     for mark in marks:
-        if mark.id not in known:
-            known.add(mark.id)
+        if mark.id not in known or (mark.immediately and not known[mark.id]):
+            known[mark.id] = mark.immediately
             append_line(marks_file(home), json.dumps({**asdict(mark), "at": mark.at.isoformat()}))
 
 
@@ -187,7 +189,7 @@ def remembered(home: Home) -> list[Mark]:
     Raises:
         OSError: the file cannot be read.
     """
-    found = []
+    found: dict[str, Mark] = {}
     try:
         lines = marks_file(home).read_bytes().splitlines()
     except FileNotFoundError:
@@ -195,7 +197,9 @@ def remembered(home: Home) -> list[Mark]:
     for line in lines:
         try:
             values: dict[str, Any] = json.loads(line)
-            found.append(Mark(**{**values, "at": datetime.fromisoformat(values["at"])}))
+            mark = Mark(**{**values, "at": datetime.fromisoformat(values["at"])})
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+        if mark.id not in found or mark.immediately:
+            found[mark.id] = mark
+    return list(found.values())

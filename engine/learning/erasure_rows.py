@@ -9,19 +9,21 @@ has opened, on the present database or on a backup's copy that is about to take 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
 from engine.learning.alerts import raise_alert
-from engine.learning.erasure_journal import Kind, Mark, Work
+from engine.learning.erasure_journal import Kind, Mark, Work, digest_of
 from engine.learning.ledger import Ledger, pseudonym_of
+from engine.learning.succession import settle
 from engine.learning.tainted import ERASED, retire
 from engine.text.parts import tidy, tidy_name
 from storage import erasure_queries as queries
 from storage import erasure_removal as removal
+from storage import pair_queries
 from storage import queries as plain
 from storage.errors import InputError
 from storage.learning_tables import AdapterRow, ErasureRow
@@ -64,6 +66,7 @@ class Found:
         asked: summaries that the person asked for and that stay.
         runs: fine-tunes that were made of some of the pairs.
         adapters: what those runs made.
+        earlier: adapters that learnt from what earlier erasures of the same took, and that are still in use.
     """
 
     touched: set[str] = field(default_factory=set)
@@ -78,6 +81,7 @@ class Found:
     keys: set[str] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
     adapters: list[AdapterRow] = field(default_factory=list)
+    earlier: list[AdapterRow] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -97,7 +101,8 @@ class Found:
     @property
     def work(self) -> Work:
         """What is to be seen to outside the database once the rows are gone."""
-        return Work(sorted(self.keys), sorted(self.pairs), sorted(self.runs))
+        runs = self.runs | {row.run_id for row in self.earlier}
+        return Work(sorted(self.keys), sorted(self.pairs), sorted(runs))
 
 
 def subject_of(session: Session, *, user: str | None, conversation: str | None) -> Subject:
@@ -154,7 +159,19 @@ def find(session: Session, subject: Subject) -> Found:
         found.keys.add(subject.id)
     found.runs = queries.runs_of(session=session, pairs=found.pairs)
     found.adapters = list(queries.adapters_of(session=session, runs=found.runs))
+    before = [one for one in queries.erasures(session=session) if _is_about(one, subject)]
+    found.earlier = _in_use(session, before, but=found.runs)
     return found
+
+
+def _is_about(row: ErasureRow, subject: Subject) -> bool:
+    return row.kind == subject.kind and digest_of(subject.kind, subject.id, row.salt) == row.digest
+
+
+def _in_use(session: Session, erasures: Iterable[ErasureRow], *, but: Collection[str] = ()) -> list[AdapterRow]:
+    """The adapters that learnt from what erasures took, and that serve or wait."""
+    runs = {run for one in erasures for run in one.runs} - set(but)
+    return [row for row in queries.adapters_of(session=session, runs=runs) if row.state in _IN_USE]
 
 
 def _of_conversation(session: Session, subject: Subject) -> Found:
@@ -243,7 +260,10 @@ def remove(
     _taint(session, ledger, found, mark, deadline, now)
     _stop_runs(session, ledger, found, now)
 
+    standing_back = pair_queries.replaced_by(session=session, pairs=found.pairs) - found.pairs
     removal.delete_pairs(session=session, pairs=found.pairs)
+    for pair in sorted(standing_back):
+        settle(session, pair)
     removal.delete_corrections(session=session, corrections=found.corrections)
     removal.delete_thumbs(session=session, thumbs=found.thumbs)
     removal.delete_summaries(session=session, summaries=found.summaries)
@@ -255,13 +275,29 @@ def remove(
         _forget_name(session, subject)
     removal.delete_near_keys(session=session, keys=found.keys)
     removal.delete_splits_of_what_is_gone(session=session, keys=found.keys)
-    record(session, mark, found.counts)
+    record(session, mark, found.counts, found.work.runs)
     return found
 
 
-def record(session: Session, mark: Mark, counts: Mapping[str, int]) -> None:
+def bring_forward(session: Session, ledger: Ledger, mark: Mark, now: datetime) -> None:
+    """Take out at once what learnt from what earlier erasures of the same took; whom they are about need not be known.
+
+    Args:
+        session: the writing transaction of ``ledger``.
+        mark: of an erasure that finds nothing else any more.
+    """
+    same = [row for row in queries.erasures(session=session) if (row.kind, row.digest) == (mark.kind, mark.digest)]
+    for adapter in _in_use(session, same):
+        retire(session, ledger, adapter, ERASED, now)
+    session.flush()
+
+
+def record(session: Session, mark: Mark, counts: Mapping[str, int], runs: Iterable[str] = ()) -> None:
     """Put an erasure on record."""
-    row = ErasureRow(id=mark.id, at=mark.at, kind=mark.kind, salt=mark.salt, digest=mark.digest, counts=dict(counts))
+    row = ErasureRow(
+        id=mark.id, at=mark.at, kind=mark.kind, salt=mark.salt, digest=mark.digest, counts=dict(counts),
+        runs=list(runs),
+    )  # fmt: skip
     session.add(row)
     session.flush()
 
@@ -294,6 +330,8 @@ def _taint(session: Session, ledger: Ledger, found: Found, mark: Mark, deadline:
             command=f"redraft train --scope {row.scope}",
             now=now,
         )
+    for row in found.earlier if mark.immediately else ():
+        retire(session, ledger, row, ERASED, now)
     session.flush()
 
 

@@ -21,6 +21,7 @@ from engine.learning.dialogues import content_hash
 from engine.learning.differences import difference, same_words
 from engine.learning.heldout import is_private
 from engine.learning.ledger import opened, pseudonym, recorded
+from engine.learning.succession import settle, settle_decided
 from engine.text.safety import visible
 from storage import pair_queries as queries
 from storage import queries as summaries
@@ -106,7 +107,7 @@ def approve(
     seen: str = "",
     now: datetime | None = None,
 ) -> list[PairRow]:
-    """Approve pairs that wait, all of them or none.
+    """Approve pairs that wait, all of them or none; each is used from now on in place of what it builds on.
 
     Args:
         administrator: whether they may approve their own.
@@ -130,6 +131,8 @@ def approve(
                 raise NotPermitted("You wrote this pair, so somebody else has to approve it.", "Ask another reviewer.")
             _decide(row, "approved", by, moment)
             session.add(row)
+            session.flush()
+            settle(session, row.id)
             ledger.append("pair.approved", by=by, subject=row.id, details=_where(row), now=moment)
     return rows
 
@@ -153,13 +156,13 @@ def reject(
             _decide(row, "rejected", by, moment, why)
             session.add(row)
             session.flush()
-            _reinstate(session, row.id)
+            settle(session, row.id)
             ledger.append("pair.rejected", by=by, subject=row.id, details=_where(row) | {"reason": why}, now=moment)
     return rows
 
 
 def reopen(database: Database, *, pair_id: str, by: str, seen: str = "", now: datetime | None = None) -> PairRow:
-    """Take a decision back: the pair waits again.
+    """Take a decision back: the pair waits again, and until it is approved, what it took the place of stands.
 
     Raises:
         PairRefused: there is no such pair, it waits already, or it has changed since it was seen.
@@ -174,8 +177,7 @@ def reopen(database: Database, *, pair_id: str, by: str, seen: str = "", now: da
         row.state, row.decided_at, row.decided_by, row.reject_reason = "pending", None, "", ""
         session.add(row)
         session.flush()
-        if before == "rejected" and row.supersedes:
-            queries.set_superseded(session=session, pair_id=row.supersedes, by=row.id)
+        settle(session, row.id)
         ledger.append("pair.reopened", by=by, subject=row.id, details=_where(row) | {"was": before}, now=moment)
     return row
 
@@ -210,9 +212,7 @@ def decide_matching(
     with recorded(database) as (session, ledger):
         values = {"state": to, "decided_at": moment, "decided_by": by, "reject_reason": why}
         count = queries.decide(session=session, wanted=wanted, but_author=own, values=values)
-        if to == "rejected":
-            for pair_id in queries.replaced_by_rejected(session=session):
-                _reinstate(session, pair_id)
+        settle_decided(session)
         if count:
             chosen = {name: value for name, value in asdict(wanted).items() if value is not None}
             if wanted.author_id is not None:
@@ -234,14 +234,16 @@ def edit_pair(
 ) -> PairRow:
     """An approver's own version of a pair's summary: a new pair that keeps both authors and waits for approval.
 
-    The one before stays as it was, because runs may have been made of it. On which side it is does not change.
+    The one before stays as it was, because runs may have been made of it, and is used until the new one is approved. On
+    which side it is does not change.
 
     Args:
         by: the approver; they may approve it afterwards unless they are the author as well.
 
     Raises:
-        PairRefused: there is no such pair, it has changed since it was seen or been replaced, nothing was changed, just
-            this summary is there already, or too little of the draft would be changed any more for a person's text.
+        PairRefused: there is no such pair, it has changed since it was seen, been replaced or edited before, nothing
+            was changed, just this summary is there already, or too little of the draft would be changed any more for
+            a person's text.
         CorrectionRefused: the text is empty or too long.
         StorageError: it could not be stored.
     """
@@ -251,6 +253,8 @@ def edit_pair(
         before = _as_seen(find(session, pair_id), seen)
         if before.superseded_by:
             raise PairRefused("A later pair has taken the place of this one.", "Edit that one.")
+        if queries.waits_in_place_of(session=session, pair_id=before.id):
+            raise PairRefused("A later version of this pair waits for a decision.", "Edit that one, or reject it.")
         if same_words(cleaned, before.summary):
             raise PairRefused("That is the text as it was; nothing was changed.")
         digest = content_hash(before.dialogue, cleaned)
@@ -312,13 +316,6 @@ def _decided(row: PairRow) -> str:
 
 def _decide(row: PairRow, state: str, by: str, moment: datetime, reason: str = "") -> None:
     row.state, row.decided_at, row.decided_by, row.reject_reason = state, moment, by, reason
-
-
-def _reinstate(session: Session, rejected: str) -> None:
-    """Let what a rejected pair took the place of stand again, unless another one has its place too."""
-    for before in queries.replaced_by(session=session, pair_id=rejected):
-        other = queries.other_replacement(session=session, pair_id=before, but=rejected)
-        queries.set_superseded(session=session, pair_id=before, by=other)
 
 
 def _where(row: PairRow) -> dict[str, str]:

@@ -19,6 +19,7 @@ from engine.learning.authorisation import authorised
 from engine.learning.splits import home_scope
 from engine.scopes import DEFAULT, parse
 from storage import pair_queries as queries
+from storage import run_queries
 from storage.pair_filters import Within
 
 if TYPE_CHECKING:
@@ -77,6 +78,21 @@ def training_pairs(session: Session, scope: str, settings: LearningSettings) -> 
     del left_out[""]
     pairs = queries.usable_pairs(session=session, place=place, authorised=platforms, split="train")
     return Selection(pairs, {name: left_out[name] for name in REASONS if left_out[name]})
+
+
+def taken_back(session: Session, run_id: str, scope: str, settings: LearningSettings) -> bool:
+    """Whether a run was made of pairs that its scope may not train on any more.
+
+    These were erased, rejected or reopened, turned out to be held out or private, or are of a platform that is no
+    longer authorised. A pair that another one has replaced since was rightly trained on: the next run takes the other.
+
+    Raises:
+        InputError: it is no scope.
+    """
+    place = place_of(scope, settings)
+    return bool(
+        run_queries.pairs_taken_back(session=session, run_id=run_id, place=place, authorised=authorised(session))
+    )
 
 
 def heldout_pairs(session: Session, scope: str, settings: LearningSettings) -> Sequence[PairRow]:

@@ -5,8 +5,9 @@ before them changed (a blind correction says nothing of the draft), and those wi
 times only, when the adapter has written ``watch_min_summaries`` summaries and at each doubling, :data:`LOOKS` times in
 all, and each time at exactly so many, the first ones. With two shares and five looks, a test has to come out below
 0.05/10 (Bonferroni), so that over the whole watch of an adapter that is no worse, fewer than 5 in 100 raise an alarm,
-however often the job runs; a test simulates it. Summaries of one person or thread are not independent, which the test
-takes them for: the alarm says look, and a person decides.
+however often the job runs; a test simulates it. What retention has deleted counts as it was received: it takes more of
+those that nobody corrected, so that without them every adapter would look worse with time. Summaries of one person or
+thread are not independent, which the test takes them for: the alarm says look, and a person decides.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Watched:
 
 
 def watch(database: Database, settings: LearningSettings, *, now: datetime | None = None) -> list[Watched]:
-    """Look at every adapter that a promotion put in service; raise or clear its alert.
+    """Look at every adapter that a promotion put in service; raise its alert, or clear it where a look finds no more.
 
     Raises:
         StorageError: the database cannot be used.
@@ -156,7 +157,9 @@ def _watched(session: Session, row: AdapterRow, settings: LearningSettings) -> W
 def _tell(session: Session, watched: Watched, now: datetime) -> None:
     worst = watched.regression
     if worst is None:
-        clear_alert(session, kind="regression", subject=watched.adapter, now=now)
+        # What cannot be looked at is no better for it. One that goes out of service loses its alert there.
+        if watched.looks:
+            clear_alert(session, kind="regression", subject=watched.adapter, now=now)
         return
     before = "the base" if watched.before == "base" else watched.before
     verb = "corrected" if worst.what == "corrected" else "disliked"

@@ -18,7 +18,7 @@ from engine.records import load_summary, store_summary
 from storage import queries, retention
 from storage.database import Database
 from storage.errors import StorageError
-from storage.learning_tables import CorrectionRow, PairRow
+from storage.learning_tables import AdapterRow, CorrectionRow, PairRow, RunPairRow, RunRow
 from storage.retention import enforce, enforce_slot
 from storage.settings import StorageSettings
 from storage.tables import ConversationRow, FeedbackRow
@@ -113,6 +113,39 @@ def test_a_conversation_that_a_pair_needs_is_kept_and_one_whose_pair_was_rejecte
     assert conversations(database) == {"waits", "approved"}
     with database.read() as session:
         assert session.get(PairRow, rejected.id) is None and session.get(PairRow, waiting.id) is not None
+
+
+def test_a_rejected_pair_that_an_adapter_learnt_from_is_kept_until_the_adapters_files_have_gone(
+    database: Database, settings: StorageSettings
+) -> None:
+    learnt = corrected(database, "learnt", 40, "A text that has little to do with what was said there.").pair
+    other = corrected(database, "other", 40, "Nobody deployed anything on Tuesday; Tariq slept in.").pair
+    assert learnt and other
+    approve(database, pair_ids=[learnt.id, other.id], by="local:maria", administrator=True)
+    with database.write() as session:
+        for run, pair in (("run-1", learnt.id), ("run-2", other.id)):  # the second one made no adapter
+            session.add(RunRow(id=run, scope="default", state="finished", cause="manual", created_at=samples.NOW))
+            session.flush()
+            session.add(RunPairRow(run_id=run, pair_id=pair, role="train"))
+        session.add(
+            AdapterRow(
+                id="a-1", scope="default", state="active", state_since=samples.NOW, created_at=samples.NOW,
+                base_model="tiny", prompt_version="1", run_id="run-1",
+            )
+        )  # fmt: skip
+    reject(database, pair_ids=[learnt.id, other.id], by="local:maria", reason="wrong after all")
+    for state, tainted, left in (
+        ("active", None, {"learnt"}),
+        ("retired", None, {"learnt"}),
+        ("active", samples.NOW, {"learnt"}),
+        ("retired", samples.NOW, set()),
+    ):
+        with database.write() as session:
+            row = session.get(AdapterRow, "a-1")
+            assert row is not None
+            row.state, row.tainted_at = state, tainted
+        enforce(database, settings, samples.NOW)
+        assert conversations(database) == left, (state, tainted)
 
 
 def test_a_correction_that_made_no_pair_goes_with_its_conversation(

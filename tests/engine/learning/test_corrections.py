@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine.conversation import Message
 from engine.learning.corrections import correct, corrections, thumb, write_blind
 from engine.learning.ledger_check import show
+from engine.learning.pairs import approve
 from engine.learning.settings import LearningSettings
 from engine.records import store_conversation
 from storage import queries
@@ -131,7 +132,11 @@ def test_characters_that_cannot_be_seen_are_taken_out(database: Database) -> Non
     assert done.correction.text == BETTER
 
 
-def test_a_second_correction_builds_on_the_first_and_takes_its_place(database: Database) -> None:
+def approved(database: Database, *made: PairRow) -> None:
+    approve(database, pair_ids=[row.id for row in made], by="local:approver", administrator=True)
+
+
+def test_a_second_correction_builds_on_the_first_and_takes_its_place_once_it_is_approved(database: Database) -> None:
     first = corrected(database)
     summary_id = first.correction.summary_id
     text = BETTER.replace("Monday", "Tuesday")
@@ -141,7 +146,9 @@ def test_a_second_correction_builds_on_the_first_and_takes_its_place(database: D
     assert second.correction.distance == pytest.approx(1 / len(BETTER.split()))
     assert second.correction.builds_on == first.correction.id
     before, after = stored(database, first.pair.id), stored(database, second.pair.id)
-    assert (before.superseded_by, after.supersedes, after.superseded_by) == (after.id, before.id, "")
+    assert (before.superseded_by, after.supersedes, after.superseded_by) == ("", before.id, "")
+    approved(database, after)
+    assert (stored(database, before.id).superseded_by, stored(database, after.id).superseded_by) == (after.id, "")
     assert after.distance is not None and after.distance > 0.5, "the pair's distance is from the draft"
     with database.read() as session:
         assert [row.text for row in corrections(session, summary_id)] == [BETTER, text]
@@ -192,6 +199,9 @@ def test_an_authors_own_later_text_takes_the_place_of_theirs_but_not_of_anothers
     other = corrected(database, text=f"Else: {BETTER}", summary_id=summary_id, author_id="slack:U8")
     again = corrected(database, text=f"Corrected: {BETTER}", summary_id=summary_id, now=NOW + timedelta(minutes=1))
     assert one.pair and other.pair and again.pair
+    approved(database, one.pair, other.pair)
+    assert stored(database, one.pair.id).superseded_by == ""
+    approved(database, again.pair)
     assert stored(database, one.pair.id).superseded_by == again.pair.id
     assert stored(database, other.pair.id).superseded_by == ""
 
@@ -214,6 +224,9 @@ def test_going_back_to_an_earlier_text_brings_its_pair_back(database: Database) 
     two = corrected(database, text=f"{BETTER} Or not.", summary_id=summary_id, builds_on=one.correction.id)
     three = corrected(database, summary_id=summary_id, builds_on=two.correction.id)
     assert one.pair and two.pair and three.pair and three.pair.id == one.pair.id
+    approved(database, two.pair)
+    assert stored(database, one.pair.id).superseded_by == stored(database, two.pair.id).superseded_by == ""
+    approved(database, one.pair)
     assert stored(database, one.pair.id).superseded_by == ""
     assert stored(database, two.pair.id).superseded_by == one.pair.id
 
@@ -244,8 +257,11 @@ def test_a_hand_written_summary_is_a_blind_pair_and_a_later_one_takes_its_place(
     assert (first.origin, first.author_id, first.draft_summary_id) == ("blind", "local:maria", "")
     second = store_and_write(database, made, text=f"{BETTER} Really.")
     other = store_and_write(database, made, text="Somebody else's view of it.", by="local:tom")
-    assert stored(database, first.id).superseded_by == second.id
-    assert stored(database, second.id).superseded_by == "" and other.supersedes == ""
+    third = store_and_write(database, made, text=f"{BETTER} Or not.")
+    assert (second.supersedes, third.supersedes, other.supersedes) == (first.id, second.id, "")
+    approved(database, first, third, other)
+    assert stored(database, first.id).superseded_by == stored(database, second.id).superseded_by == third.id
+    assert stored(database, third.id).superseded_by == stored(database, other.id).superseded_by == ""
 
 
 @one_database

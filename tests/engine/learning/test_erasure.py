@@ -19,6 +19,7 @@ from engine.learning import erasure_journal as journal
 from engine.learning.erasure import forget, preview, resume, retire_overdue
 from engine.learning.ledger_check import show, verify
 from engine.learning.locks import run_lock
+from engine.learning.pairs import approve, reject
 from engine.learning.pointers import pointer
 from engine.learning.promotion import promote
 from engine.learning.registry import recover
@@ -39,9 +40,12 @@ from storage.learning_tables import (
     RunRow,
     SplitRow,
 )
+from storage.retention import enforce
 from storage.settings import StorageSettings
 from storage.tables import ConversationRow, FeedbackRow, MessageRow, SummaryRow
 from tests.engine.learning import making
+from tests.engine.learning.pairing import NOW as PAIRED
+from tests.engine.learning.pairing import corrected
 from tests.engine.learning.planting import (
     ACCOUNT,
     IMKE,
@@ -243,6 +247,24 @@ def test_adapters_that_learnt_are_tainted_and_their_scope_is_owed_a_fine_tune(da
     assert not (database.home.runs / "run-2").exists() or not any((database.home.runs / "run-2").iterdir())
 
 
+def test_what_learnt_from_a_pair_that_was_rejected_since_is_found_after_retention_too(
+    database: Database, settings: StorageSettings
+) -> None:
+    done = corrected(database, author_id=IMKE)
+    assert done.pair is not None
+    approve(database, pair_ids=[done.pair.id], by="local:ana", administrator=True)
+    adapter = learn(database, pairs=(done.pair.id,))
+    promote(database, database.home, LEARNING, adapter_id=adapter, by="local:ana", force=True, reason="x", now=NOW)
+    reject(database, pair_ids=[done.pair.id], by="local:ana", reason="wrong after all")
+    later = max(NOW, PAIRED) + timedelta(days=400)
+    enforce(database, settings, later)
+    erased = erase(database, now=later)
+    assert (erased.tainted, erased.owed) == ((adapter,), ("default",))
+    with database.read() as session:
+        row = session.get(AdapterRow, adapter)
+        assert row is not None and (row.tainted_at, row.retire_by) == (later, later + GIVE_UP)
+
+
 def test_a_fine_tune_begun_since_settles_what_is_owed_unless_it_failed(sqlite: Database) -> None:
     plant(sqlite)
     learn(sqlite)
@@ -284,6 +306,55 @@ def test_with_now_they_go_at_once(sqlite: Database) -> None:
         assert retraining_owed(session, NOW + timedelta(days=30)) == []
     assert list(sqlite.home.adapters.iterdir()) == []
     assert recover(sqlite, sqlite.home, now=NOW).missing == []
+
+
+def test_asked_for_again_with_now_what_the_first_left_in_service_goes_and_nothing_else(database: Database) -> None:
+    plant(database)
+    serving = learn(database, seed=1)
+    promote(database, database.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
+    waiting = learn(database, seed=2)
+    anothers = learn(database, seed=3, pairs=("imported",), scope="slack:T1")
+    assert set(erase(database).tainted) == {serving, waiting}
+    assert erase(database, conversation="import-1").tainted == (anothers,)
+    later = NOW + timedelta(days=3)
+    found = preview(database, database.home, user=IMKE)
+    assert {one.id for one in found.learners} == {serving, waiting} and found.nothing
+    again = erase(database, now=later)
+    assert (set(again.tainted), again.retired, again.deadline) == ({serving, waiting}, (), NOW + GIVE_UP)
+    done = erase(database, now=later, immediately=True)
+    assert (done.tainted, set(done.retired), done.owed) == ((), {serving, waiting}, ("default",))
+    with database.read() as session:
+        assert pointer(session, "default") == "base"
+        assert session.get(AdapterRow, anothers).state == "candidate"  # type: ignore[union-attr]
+    assert [path.name for path in database.home.adapters.iterdir()] == [anothers]
+    assert verify(database).findings == ()
+
+
+def test_one_that_was_killed_and_is_ended_with_now_is_remembered_so(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(sqlite)
+    serving = learn(sqlite)
+    promote(sqlite, sqlite.home, LEARNING, adapter_id=serving, by="local:ana", force=True, reason="x", now=NOW)
+
+    class Died(BaseException):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(erasure_files, "sweep", dies)
+        erase(sqlite)
+    assert [mark.immediately for mark in journal.remembered(sqlite.home)] == [False]
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(erasure, "retire_these", dies)
+        erase(sqlite, immediately=True)
+    resume(sqlite, sqlite.home, LEARNING, now=NOW)
+    assert [mark.immediately for mark in journal.remembered(sqlite.home)] == [True]
+    with sqlite.read() as session:
+        assert pointer(session, "default") == "base"
+    assert list(sqlite.home.adapters.iterdir()) == []
 
 
 def test_one_trained_since_takes_their_place_and_then_their_files_go(sqlite: Database) -> None:

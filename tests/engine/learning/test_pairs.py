@@ -147,9 +147,9 @@ def test_a_decision_on_what_is_as_it_was_shown_is_taken(database: Database) -> N
     edited = edit_pair(
         database, SETTINGS, pair_id=made.id, text=REVIEWED, by="slack:U2", seen=mark_of(stored(database, made.id))
     )
+    approve(database, pair_ids=[edited.id], by="slack:U3", seen=mark_of(edited))
     with pytest.raises(PairRefused, match="replaced by a later one"):
         approve(database, pair_ids=[made.id], by="slack:U3", seen=mark_of(made))
-    approve(database, pair_ids=[edited.id], by="slack:U3", seen=mark_of(edited))
 
 
 def test_an_approvers_edit_is_a_new_pair_that_keeps_both_authors(database: Database) -> None:
@@ -162,23 +162,13 @@ def test_an_approvers_edit_is_a_new_pair_that_keeps_both_authors(database: Datab
         before.dialogue, before.split, before.conversation_key, "edited", True, before.draft_summary_id,
     )  # fmt: skip
     assert row.distance is not None and row.distance != before.distance
-    assert (before.superseded_by, before.summary, before.state) == (edited.id, BETTER, "pending")
+    assert (before.superseded_by, before.summary, before.state) == ("", BETTER, "pending")
     (line,) = lines(database)
     assert (line.action, line.person, line.details["was"]) == ("pair.edited", "slack:U2", made.id)
     with pytest.raises(NotPermitted):
         approve(database, pair_ids=[edited.id], by="slack:U7")
     approve(database, pair_ids=[edited.id], by="slack:U2")
-
-
-def test_a_rejected_edit_lets_the_pair_before_it_stand_again_and_reopening_it_does_not(database: Database) -> None:
-    made = arrived(database)
-    edited = edit_pair(database, SETTINGS, pair_id=made.id, text=REVIEWED, by="slack:U2")
-    reject(database, pair_ids=[edited.id], by="slack:U3", reason="the first was better")
-    assert stored(database, made.id).superseded_by == ""
-    reopen(database, pair_id=edited.id, by="slack:U3")
     assert stored(database, made.id).superseded_by == edited.id
-    decide_matching(database, wanted=PairFilter(), to="rejected", by="slack:U3", reason="all of it")
-    assert stored(database, made.id).superseded_by == ""
 
 
 @one_database
@@ -193,11 +183,14 @@ def test_an_edit_that_changes_nothing_or_is_too_near_to_the_draft_is_refused(dat
         with pytest.raises(kind, match=sentence):
             edit_pair(database, SETTINGS, pair_id=made.id, text=text, by="slack:U2")
     second = edit_pair(database, SETTINGS, pair_id=made.id, text=REVIEWED, by="slack:U2")
-    with pytest.raises(PairRefused, match="A later pair has taken the place"):
+    with pytest.raises(PairRefused, match="A later version of this pair waits"):
         edit_pair(database, SETTINGS, pair_id=made.id, text=OTHERWISE, by="slack:U2")
     with pytest.raises(PairRefused, match="is there already"):
         edit_pair(database, SETTINGS, pair_id=second.id, text=BETTER, by="slack:U2")
     assert len(lines(database)) == 1
+    approve(database, pair_ids=[second.id], by="slack:U3")
+    with pytest.raises(PairRefused, match="A later pair has taken the place"):
+        edit_pair(database, SETTINGS, pair_id=made.id, text=OTHERWISE, by="slack:U2")
 
 
 def test_under_trusted_authors_an_edit_is_approved_only_where_both_are_trusted(database: Database) -> None:

@@ -134,6 +134,39 @@ def test_adapters_that_went_at_once_do_not_serve_again(settings: StorageSettings
         assert list(database.home.adapters.iterdir()) == []
 
 
+@on_sqlite
+def test_adapters_that_went_when_it_was_asked_for_again_do_not_serve_again_either(
+    settings: StorageSettings, saved: Path, tmp_path: Path
+) -> None:
+    erase(settings)
+    between = save(settings, tmp_path / "between")
+    erase(settings, now=LATER + timedelta(hours=1), immediately=True)
+    for backup_ in (between, saved):
+        restore(settings, backup_)
+        with opened(settings) as database, database.read() as session:
+            assert pointer(session, "default") == "base"
+            assert list(database.home.adapters.iterdir()) == []
+
+
+@on_sqlite
+def test_adapters_of_an_erasure_that_was_ended_with_now_do_not_serve_again_either(
+    settings: StorageSettings, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(erasure_files, "sweep", dies)
+        erase(settings)
+    erase(settings, immediately=True)
+    restore(settings, saved)
+    with opened(settings) as database, database.read() as session:
+        assert pointer(session, "default") == "base"
+
+
 def test_an_erasure_that_was_cut_off_before_the_rows_went_is_done_by_the_restore(
     settings: StorageSettings, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,11 @@ from engine.learning.authorisation import authorise, revoke
 from engine.learning.ledger_check import show
 from engine.learning.pairs import approve
 from engine.learning.settings import LearningSettings
+from storage import run_queries
 from storage.database import Database
 from storage.errors import InputError
 from storage.learning_tables import PairRow
+from tests.engine.learning import making
 from tests.engine.learning.pairing import (
     NOW,
     SETTINGS,
@@ -189,6 +191,44 @@ def test_a_correction_that_was_approved_trains_its_workspace_and_what_it_replace
     assert trains(database, "slack:T1") == {name for name, side in sides.items() if side == "train"}
     assert set(measures(database, "slack:T1")) == {name for name, side in sides.items() if side == "heldout"}
     assert [line.action for line in show(database).lines].count("pair.approved") == 8
+
+
+def test_a_run_loses_a_pair_to_a_decision_or_to_the_law_and_not_to_a_pair_that_replaced_it(database: Database) -> None:
+    good, lost, away = chat_pair(), chat_pair(), chat_pair(platform="discord", channel="C9")
+    mine = {row.id: row for row in (good, lost)}
+    name, before = lost.id, lost.model_dump()
+    keep(database, good, lost, away)
+    allow(database)
+    making.run(database, "run-1", scope="slack:T1")
+    making.run(database, "run-2", scope="discord:T1")
+    with database.write() as session:
+        run_queries.add_run_pairs(session=session, run_id="run-1", roles=[(one, "train") for one in mine])
+        run_queries.add_run_pairs(session=session, run_id="run-2", roles=[(away.id, "train")])
+
+    def lost_to(**change: object) -> bool:
+        with database.write() as session:
+            row = session.get(PairRow, name)
+            assert row is not None
+            for column, value in (before | change).items():
+                setattr(row, column, value)
+            session.flush()
+            return selection.taken_back(session, "run-1", "slack:T1", SETTINGS)
+
+    assert not lost_to()
+    assert not lost_to(superseded_by="x")
+    for change in (
+        {"state": "rejected"}, {"state": "pending"}, {"split": "heldout"}, {"public": False}, {"direct": True},
+        {"superseded_by": "x", "state": "rejected"},
+    ):  # fmt: skip
+        assert lost_to(**change), change
+    assert not lost_to()
+    revoke(database, platform="discord", by="local:maria", now=NOW)
+    with database.write() as session:
+        assert not selection.taken_back(session, "run-1", "slack:T1", SETTINGS)
+        assert selection.taken_back(session, "run-2", "discord:T1", SETTINGS)
+        session.delete(session.get(PairRow, name))
+        session.flush()
+        assert selection.taken_back(session, "run-1", "slack:T1", SETTINGS)
 
 
 @one_database

@@ -7,6 +7,8 @@ from datetime import timedelta
 from math import comb
 
 import pytest
+from sqlalchemy import delete, select
+from sqlmodel import col
 
 from engine.learning import promotion
 from engine.learning.alerts import open_alerts
@@ -15,9 +17,12 @@ from engine.learning.watch import LOOKS, looks, service_figures, watch
 from storage.database import Database
 from storage.errors import InputError
 from storage.learning_tables import AlertRow, CorrectionRow
-from storage.tables import ConversationRow, FeedbackRow, SummaryRow
+from storage.retention import enforce
+from storage.settings import StorageSettings
+from storage.tables import ConversationRow, FeedbackRow, ReceptionRow, SummaryRow
 from storage.watch_queries import Reception
 from tests.engine.learning.making import START, candidate, gate, serve
+from tests.engine.learning.pairing import chat_pair, keep
 
 LEAST = 20
 
@@ -128,6 +133,67 @@ def test_an_adapter_of_a_workspace_is_held_against_what_served_that_workspace(da
             session.delete(session.get(SummaryRow, f"base-T1-{timedelta(days=-2)}-{number}"))
     wrote(database, "base", 60, corrected=2, workspace="T1", after=timedelta(days=-4))
     assert len(look(database)) == 1
+
+
+def needed(database: Database) -> None:
+    """Have a pair need the conversations whose summaries were corrected, as corrections do."""
+    with database.read() as session:
+        names = session.scalars(select(col(CorrectionRow.summary_id)).distinct()).all()
+    keep(database, *(chat_pair(conversation_id=name, conversation_key=name) for name in names))
+
+
+def test_retention_changes_no_look_and_no_figure_and_clears_no_alert(
+    database: Database, settings: StorageSettings
+) -> None:
+    old, new = serve(database, seed=1), serve(database, seed=2)
+    wrote(database, old.id, 60, corrected=6, up=3, after=timedelta(days=-2))
+    wrote(database, old.id, 5, workspace="T2", after=timedelta(days=-3))
+    wrote(database, new.id, 60, corrected=12, down=2)
+    needed(database)
+    learning = LearningSettings(watch_min_summaries=LEAST)
+
+    def seen() -> tuple[object, ...]:
+        with database.read() as session:
+            figures = [service_figures(session, scope=scope) for scope in (None, "slack:T1", "slack:T2/C1")]
+            since = service_figures(session, since=START + timedelta(minutes=31))
+        return watch(database, learning, now=START), figures, since
+
+    before = seen()
+    (alert,) = look(database)
+    assert enforce(database, settings, START + timedelta(days=40)).conversations == 60 + 5 + 60 - 18
+    assert seen() == before
+    assert [(one.key, one.raised_at) for one in look(database)] == [(alert.key, alert.raised_at)]
+    wrote(database, new.id, 3, corrected=3, after=timedelta(days=50))
+    with database.read() as session:
+        assert [(one.adapter, one.summaries, one.corrected) for one in service_figures(session)] == [
+            (new.id, 63, 15), (old.id, 65, 6),
+        ]  # fmt: skip
+
+
+def test_what_cannot_be_looked_at_any_more_clears_no_alert_and_what_is_looked_at_does(database: Database) -> None:
+    old, new = serve(database, seed=1), serve(database, seed=2)
+    wrote(database, old.id, 60, corrected=6, after=timedelta(days=-2))
+    wrote(database, new.id, 20, corrected=14)
+    assert len(look(database)) == 1
+    with database.write() as session:
+        session.execute(delete(ConversationRow))
+    assert len(look(database)) == 1
+    wrote(database, old.id, 60, corrected=6, after=timedelta(days=-1))
+    wrote(database, new.id, 20, corrected=2)
+    assert look(database) == []
+
+
+def test_of_direct_messages_that_went_not_even_the_channel_is_kept(
+    database: Database, settings: StorageSettings
+) -> None:
+    wrote(database, "base", 2)
+    with database.write() as session:
+        row = session.scalars(select(ConversationRow).order_by(col(ConversationRow.id)).limit(1)).one()
+        row.direct, row.channel = True, "D0IMKE"
+    enforce(database, settings, START + timedelta(days=40))
+    with database.read() as session:
+        kept = session.scalars(select(ReceptionRow).order_by(col(ReceptionRow.id))).all()
+    assert [(one.platform, one.workspace, one.channel) for one in kept] == [("slack", "T1", ""), ("slack", "T1", "C1")]
 
 
 def test_figures_in_service_count_summaries_and_not_corrections(database: Database) -> None:

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from engine.address import memory_wanted
-from engine.learning import registry, runs
+from engine.learning import authorisation, registry, runs
 from engine.learning.alerts import open_alerts
 from engine.learning.child import FAILED, FINISHED, STOPPED, Child
+from engine.learning.corrections import Corrected
 from engine.learning.learner import Stop
 from engine.learning.ledger import recorded
 from engine.learning.ledger_check import verify
 from engine.learning.locks import machine_lock, taken
+from engine.learning.pairs import approve, reject
 from engine.learning.promotion import promote
 from engine.learning.settings import LearningSettings
 from engine.model.loading import load
@@ -32,8 +35,9 @@ from engine.training.job import TrainingFailed
 from storage import adapter_queries
 from storage import run_queries as queries
 from storage.database import Database
-from storage.learning_tables import AdapterRow, RunRow
+from storage.learning_tables import AdapterRow, PairRow, RunRow
 from tests.engine.learning import making
+from tests.engine.learning.pairing import corrected
 from tests.engine.model.lora import make_adapter
 from tests.engine.training.people import QUICK_SETTINGS, take
 
@@ -292,3 +296,80 @@ async def test_a_signal_while_the_candidate_is_measured_stops_the_run_which_goes
     with database.read() as session:
         points = queries.progress(session=session, run_id=run_id, kind="train")
     assert [point.step for point in points] == [1, 2, 3, 4]  # it was not trained again
+
+
+@pytest.fixture
+def chat(
+    database: Database, teachable_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, list[Corrected]]:
+    """A run of a Slack workspace, and the three approved corrections that it was made of."""
+    room = {"ENGINE_MODEL": str(teachable_models["bart"]), "ENGINE_MAX_NEW_TOKENS": "200"}
+    for name, value in {**QUICK_SETTINGS, **room}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+    made = [corrected(database) for _ in range(3)]
+    names = [one.pair.id for one in made if one.pair]
+    with database.write() as session:
+        for pair in session.scalars(select(PairRow)):
+            pair.split = "train"
+    authorisation.authorise(database, platform="slack", authorised_by="Ana Ruiz", basis="consent", by="local:ana")
+    approve(database, pair_ids=names, by="local:ana", administrator=True)
+    begun = runs.start_run(
+        database, database.home, settings=LearningSettings.load(), engine=EngineSettings.load(), scope="slack:T1",
+        cause="manual", by="local:ana",
+    )  # fmt: skip
+    return begun.id, made
+
+
+def while_training(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen between the fine-tune's last step and its publishing."""
+    real = Child._train
+
+    def train(self: Child, *args: Any) -> Any:
+        trained = real(self, *args)
+        happens()
+        return trained
+
+    monkeypatch.setattr(Child, "_train", train)
+
+
+async def test_a_correction_that_replaces_a_pair_while_it_is_trained_on_lets_the_run_finish(
+    database: Database, chat: tuple[str, list[Corrected]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, made = chat
+    first = made[0].correction
+
+    def replaced() -> None:
+        again = corrected(
+            database, summary_id=first.summary_id, builds_on=first.id, author_id="slack:U9",
+            text="Somebody else entirely writes of that thread, and in quite other words than before.",
+        )  # fmt: skip
+        assert again.pair is not None
+        approve(database, pair_ids=[again.pair.id], by="local:ana", administrator=True)
+        with database.read() as session:
+            before = session.get(PairRow, first.pair_id)
+            assert before is not None and before.superseded_by == again.pair.id
+
+    while_training(monkeypatch, replaced)
+    assert await done(database, run_id) == FINISHED, row(database, run_id).message
+    assert adapters(database)[0].run_id == run_id
+
+
+@pytest.mark.parametrize("how", ["authorisation revoked", "pair rejected"])
+async def test_what_is_taken_back_while_it_is_trained_on_comes_into_no_adapter(
+    database: Database, chat: tuple[str, list[Corrected]], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run_id, made = chat
+
+    def taken_back() -> None:
+        if how == "pair rejected":
+            reject(database, pair_ids=[made[0].correction.pair_id], by="local:ana", reason="off topic")
+        else:
+            authorisation.revoke(database, platform="slack", by="local:ana")
+
+    while_training(monkeypatch, taken_back)
+    assert await done(database, run_id) == FAILED
+    told = "Pairs of this run were erased or rejected, or may not be trained on any more; nothing of it is kept."
+    ended = row(database, run_id)
+    assert (ended.state, ended.adapter_id) == ("failed", "") and ended.message.startswith(told)
+    assert adapters(database) == [] and not list(database.home.adapters.iterdir())
