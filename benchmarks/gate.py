@@ -53,9 +53,9 @@ LONGEST = 1200
 #: Dialogues of a run before the split (about three quarters are trained on), and drafts that are edited.
 DIALOGUES, DRAFTS = 340, 120
 #: Passes over the pairs of an import and of an import with edits: so many fit into two minutes of CPU.
-EPOCHS = {"honest": "1.2", "poisoned": "1.2", "edited": "0.9"}
+EPOCHS = {"honest": "1.6", "poisoned": "1.6", "edited": "1.2"}
 #: Noise on the starter's weight matrices, as a share of each one's standard deviation.
-WORN = 0.15
+WORN = 0.22
 EDITOR = "local:editor"
 #: What one run may take of all cores together, in seconds.
 CPU_S = 120
