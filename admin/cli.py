@@ -17,6 +17,7 @@ import typer
 from admin.commands import (
     adapters,
     bot,
+    console,
     demo,
     doctor,
     engine,
@@ -67,6 +68,7 @@ def build_app() -> typer.Typer:
         up,
         engine,
         bot,
+        console,
         init,
         doctor,
         storage,

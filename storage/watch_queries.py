@@ -51,7 +51,7 @@ def receptions(
     """How each of an adapter's summaries in a place was received: the first ones since a time, or the newest."""
     order = (col(SummaryRow.created_at), col(SummaryRow.id))
     query = (
-        select(_corrected(), _thumb("down"))
+        select(corrected(), thumbed("down"))
         .select_from(SummaryRow)
         .join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
         .where(col(SummaryRow.adapter) == adapter, *_within(place))
@@ -72,9 +72,9 @@ def totals(*, session: Session, place: Place | None = None, since: datetime | No
     query = select(
         col(SummaryRow.adapter),
         func.count(),
-        how_many(_corrected()),
-        how_many(_thumb("up")),
-        how_many(_thumb("down")),
+        how_many(corrected()),
+        how_many(thumbed("up")),
+        how_many(thumbed("down")),
         func.min(SummaryRow.created_at),
         func.max(SummaryRow.created_at),
     )
@@ -90,12 +90,13 @@ def totals(*, session: Session, place: Place | None = None, since: datetime | No
     ]
 
 
-def _corrected() -> ColumnElement[bool]:
+def corrected() -> ColumnElement[bool]:
     """Whether somebody who had the summary before them changed it."""
     return exists().where(col(CorrectionRow.summary_id) == col(SummaryRow.id), col(CorrectionRow.kind) == "edited")
 
 
-def _thumb(which: str) -> ColumnElement[bool]:
+def thumbed(which: str) -> ColumnElement[bool]:
+    """Whether somebody gave it such a thumb."""
     return exists().where(col(FeedbackRow.summary_id) == col(SummaryRow.id), col(FeedbackRow.thumb) == which)
 
 

@@ -1,0 +1,83 @@
+"""How the console's tests drive it: an app on a database, and waiting for what it does behind the keys, never for time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
+from textual.pilot import Pilot
+
+from admin.console.app import ConsoleApp
+from admin.console.store import Store
+from tests.admin.console.seeding import MARIA, NOW
+
+#: Workers that may be waiting for a person's answer.
+_ASKING = ("ask", "act")
+PATIENCE_S = 20.0
+
+
+def console(first: str = "overview", *, by: str = MARIA, **given: Any) -> ConsoleApp:
+    """A console as a test wants it: its clock stands still and nothing moves by itself."""
+    read_only, pulse = given.pop("read_only", False), given.pop("pulse", False)
+    given.setdefault("now", lambda: NOW)
+    store = Store(by=by, read_only=read_only, now=given.pop("now"), zone=UTC)
+    return ConsoleApp(store, first=first, pulse=pulse, **given)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Until everything that was begun has ended, but for questions that wait for an answer."""
+    app = pilot.app
+    end = time.monotonic() + PATIENCE_S
+    quiet = 0
+    while quiet < 3:
+        await pilot.pause()
+        left = [
+            worker
+            for worker in app.workers
+            if not worker.is_finished and not (worker.group in _ASKING and app.screen.is_modal)
+        ]
+        quiet = 0 if left else quiet + 1
+        if left:
+            await asyncio.wait([asyncio.ensure_future(_ended(worker)) for worker in left], timeout=0.02)
+        assert time.monotonic() < end, f"still at it: {left}"
+
+
+async def _ended(worker: Any) -> None:
+    try:
+        await worker.wait()
+    except Exception:
+        return
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], bool], what: str) -> None:
+    """Until something holds that a thread or another console brings about."""
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        await pilot.pause(0.01)
+        assert time.monotonic() < end, f"waited in vain until {what}"
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Keys, each once what the one before began has ended."""
+    for key in keys:
+        await pilot.press(key)
+        await settled(pilot)
+
+
+async def write(pilot: Pilot[Any], text: str) -> None:
+    """Type a text."""
+    await pilot.press(*("space" if character == " " else character for character in text))
+
+
+def screen_text(app: ConsoleApp) -> str:
+    """What is on the screen, as text."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line).rstrip() for line in strips)
+
+
+def said(app: ConsoleApp) -> list[str]:
+    """What the console has told in passing, the newest last."""
+    return [notification.message for notification in app._notifications]
