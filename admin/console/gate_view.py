@@ -25,7 +25,7 @@ def gate(row: EvaluationRow | None, zone: tzinfo | None, *, narrow: bool) -> Ren
 
     if row is None:
         return Text("Gate: not measured yet. `redraft evaluate` does it.", style="yellow")
-    against = "the base" if row.against == "base" else row.against
+    against = "the base" if row.against == "base" else words.short(row.against)
     head = Text.assemble(
         words.state(row.verdict), f" than {against}" if row.verdict != "inconclusive" else f" against {against}",
         (f", {words.when(row.at, zone)}, {row.blind_references:,} blind references", "dim"),

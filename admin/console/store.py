@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, TypeVar
 
 from admin.console.link import EngineLink
 
 if TYPE_CHECKING:
+    from admin.doctor import Finding
     from engine.learning.settings import LearningSettings
     from engine.settings import EngineSettings
     from storage.database import Database
@@ -62,6 +64,7 @@ class Store:
         read_only: refuse every call that would change something.
         now: the time; tests and pictures have one that stands still.
         zone: the zone that times are shown in; None is the machine's own.
+        examine: what the doctor says; by default :func:`admin.doctor.examine`.
     """
 
     def __init__(
@@ -71,13 +74,16 @@ class Store:
         read_only: bool = False,
         now: Callable[[], datetime] | None = None,
         zone: tzinfo | None = None,
+        examine: Callable[[], Iterable[Finding]] | None = None,
     ) -> None:
         self.by = by
         self.read_only = read_only
         self.zone = zone
         self._now = now
+        self._examine = examine
         self._lock = threading.Lock()
         self._opened: tuple[Database, int] | None = None
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
         self.link = EngineLink()
         #: One change at a time, in the order of the keys that asked for them.
         self.turn = asyncio.Lock()
@@ -161,6 +167,30 @@ class Store:
 
             raise NotPermitted("This console only reads.", "Start one without --read-only to change something.")
         return self.database()
+
+    def examine(self) -> Iterable[Finding]:
+        """The doctor's findings, as each comes."""
+        if self._examine is not None:
+            return self._examine()
+        from admin.doctor import examine
+
+        return examine()
+
+    def spawn(self, run_id: str) -> None:
+        """Start the process of a run; it outlives the console."""
+        from engine.learning.runs import spawn
+
+        child = spawn(self.database().home, run_id)
+        with self._lock:
+            self._children[run_id] = child
+
+    def ended(self) -> tuple[str, ...]:
+        """The runs whose processes were started here and have ended since this was last asked."""
+        with self._lock:
+            over = tuple(run_id for run_id, child in self._children.items() if child.poll() is not None)
+            for run_id in over:
+                del self._children[run_id]
+        return over
 
     def mark(self) -> object:
         """Something that is another thing once anybody has written to the database; None where that cannot be told."""

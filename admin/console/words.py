@@ -76,6 +76,11 @@ def date_spelled(at: datetime) -> str:
     return f"{at:%A}, {at.day} {at:%B %Y, %H:%M} {at:%Z}".rstrip()
 
 
+def short(name: str) -> str:
+    """The beginning of an id, which the commands take for the whole of it."""
+    return name if len(name) <= 15 else name[:10]
+
+
 def many(count: int, one: str, more: str = "") -> str:
     """``1 pair``, ``1,204 pairs``."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"

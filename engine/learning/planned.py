@@ -132,6 +132,19 @@ def change(
         )
 
 
+def checked_values(expression: str, timezone: str, min_new_pairs: int) -> dict[str, Any]:
+    """What :func:`change` takes, looked at before anybody is asked to confirm it.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    return {
+        "expression": _expression(expression),
+        "timezone": _timezone(timezone),
+        "min_new_pairs": _least(min_new_pairs),
+    }
+
+
 def told(plan: Plan) -> str:
     """A schedule in a few words."""
     when = plan.expression or "never"

@@ -67,7 +67,7 @@ class AdaptersScreen(ConsoleScreen):
             with Vertical(classes="pane list") as pane:
                 pane.border_title = "Adapters"
                 yield LiveTable(
-                    Column("adapter", 14),
+                    Column("adapter", 11),
                     Column("state", 11),
                     Column("scope", 10, flexible=True),
                     Column("gate", 13),
@@ -121,7 +121,7 @@ class AdaptersScreen(ConsoleScreen):
         return Row(
             row.id,
             (
-                row.id,
+                words.short(row.id),
                 state,
                 row.scope,
                 words.state(row.verdict) if row.verdict else Text("not measured", "dim"),

@@ -204,7 +204,7 @@ class CorrectionsScreen(ConsoleScreen):
             right.update("")
             return
         self.query_one("#left").border_title = f"Conversation {line.id[:12]}"
-        draft = f"draft by {shown.pair.draft_adapter}" if shown.draft else "written without a draft"
+        draft = f"draft by {words.short(shown.pair.draft_adapter)}" if shown.draft else "written without a draft"
         self.query_one("#right").border_title = f"Correction, {draft}"
         left.update(dialogue(shown.pair.dialogue))
         right.update(self._told(shown))

@@ -147,7 +147,7 @@ class OverviewScreen(ConsoleScreen):
                     one.scope,
                     (
                         one.scope,
-                        one.serves or "–",
+                        words.short(one.serves) or "–",
                         f"{one.pairs:,}",
                         f"{one.waiting:,}",
                         Text(f"{one.new:,}/{one.needed:,}", "green" if one.new >= one.needed else ""),
@@ -162,7 +162,7 @@ class OverviewScreen(ConsoleScreen):
     def _show_plan(self, found: Overview) -> None:
         now, text = self.store.now(), Text()
         for row in found.active[:3]:
-            text.append_text(words.state("active", row.scope)).append(f" {row.id}", "bold")
+            text.append_text(words.state("active", row.scope)).append(f" {words.short(row.id)}", "bold")
             text.append(f" for {words.ago(row.state_since, now)}\n", "dim")
         if not found.active:
             text.append("● default ").append("the base", "bold").append(", no adapter in service yet\n", "dim")

@@ -88,6 +88,7 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
         self._specs = columns
         self._rows: list[Row] = []
         self._shown: tuple[int, ...] = ()
+        self._wide = [spec.width for spec in columns]
         self._laid_out = 0
         self._on = ""
         self._filling = False
@@ -155,6 +156,7 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
             for at in self._shown:
                 spec = self._specs[at]
                 wide = max(spec.width, room - fixed - 1) if spec.flexible else spec.width
+                self._wide[at] = wide
                 label = Text(spec.label.rjust(spec.width) if spec.right else spec.label, no_wrap=True, end="")
                 # The gap between columns is part of the width: padding on both sides would cost two.
                 self.add_column(label, width=wide + 1, key=str(at))
@@ -191,6 +193,9 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
         cell, spec = row.cells[column], self._specs[column]
         text = Text(cell, no_wrap=True, overflow="ellipsis", end="") if isinstance(cell, str) else cell
         if not spec.right:
+            if text.cell_len > self._wide[column]:
+                text = text.copy()
+                text.truncate(self._wide[column], overflow="ellipsis")
             return text
         # Put to the right by hand: rich takes the gap for white space that it may drop.
         text = text.copy()

@@ -1,4 +1,4 @@
-"""How the console's tests drive it: an app on a database, and waiting for what it does behind the keys, never for time."""
+"""How the console's tests drive it: an app on a database, and waiting for what it does behind the keys."""
 
 from __future__ import annotations
 
@@ -12,18 +12,30 @@ from textual.pilot import Pilot
 
 from admin.console.app import ConsoleApp
 from admin.console.store import Store
+from admin.doctor import Finding
 from tests.admin.console.seeding import MARIA, NOW
 
 #: Workers that may be waiting for a person's answer.
 _ASKING = ("ask", "act")
 PATIENCE_S = 20.0
+#: What a doctor might say; the real one asks the model libraries, which takes seconds.
+FINDINGS = (
+    Finding("Python", "ok", "3.11.7"),
+    Finding("SQLite", "ok", "3.40.1, rollback journal (this version lacks the WAL-reset fix; slower writes, as safe)"),
+    Finding("Model", "ok", "the starter model, a demonstration; `redraft init` chooses a real one"),
+    Finding("Database", "ok", "whole, schema current"),
+    Finding("Disk", "warn", "1.4 GB free", "Free some space, or move REDRAFT_HOME."),
+    Finding("Backup", "warn", "9 days old", "Run `redraft backup DIR`."),
+    Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without"),
+    Finding("Slack", "fail", "SLACK_APP_TOKEN is not set, and Slack needs both", "Set SLACK_APP_TOKEN."),
+)
 
 
 def console(first: str = "overview", *, by: str = MARIA, **given: Any) -> ConsoleApp:
     """A console as a test wants it: its clock stands still and nothing moves by itself."""
     read_only, pulse = given.pop("read_only", False), given.pop("pulse", False)
     given.setdefault("now", lambda: NOW)
-    store = Store(by=by, read_only=read_only, now=given.pop("now"), zone=UTC)
+    store = Store(by=by, read_only=read_only, now=given.pop("now"), zone=UTC, examine=lambda: FINDINGS)
     return ConsoleApp(store, first=first, pulse=pulse, **given)
 
 

@@ -35,7 +35,12 @@ from storage.tables import FeedbackRow, SummaryRow
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 MARIA = "local:maria"
 #: What serves ``default``, what waits to, and the one before.
-ACTIVE, CANDIDATE, BEFORE, WORSE = "k3v9-4m2qd7", "p8xd-91zt5h", "c2mw-60fn3r", "w7hj-25bc8y"
+ACTIVE, CANDIDATE, BEFORE, WORSE = (
+    "a4c01f92be73d85016e2a",
+    "a9e35b7701fc24d8a6b13",
+    "a17d8c60e2f4935ba08c7",
+    "af02b6d94c1385e7702d5",
+)
 
 _PEOPLE = (("U01ANA", "Ana"), ("U02KOFI", "Kofi"), ("U03PRIYA", "Priya"), ("U04TOMAS", "Tomas"))
 _TOPICS = (
@@ -187,7 +192,8 @@ def _pairs(database: Database) -> None:
         )
         session.add_all(
             pair(
-                number, platform="file", workspace="", channel="", public=False, origin="imported", source="support-2025",
+                number, platform="file", workspace="", channel="", public=False, origin="imported",
+                source="support-2025",
                 conversation_id=None, conversation_key=f"file-{number}", author_id="", author="", seen_draft=False,
                 draft_summary_id="", draft_adapter="", distance=None, state="approved",
                 split="heldout" if number % 2 else "train", **decided,
@@ -321,7 +327,8 @@ def _alerts_and_ledger(database: Database) -> None:
                     command=f"redraft adapters promote {CANDIDATE}", raised_at=NOW - timedelta(hours=9),
                 ),
                 AlertRow(
-                    key="backup", kind="backup", sentence="The last backup is 9 days old.", command="redraft backup DIR",
+                    key="backup", kind="backup", sentence="The last backup is 9 days old.",
+                    command="redraft backup DIR",
                     raised_at=NOW - timedelta(days=2),
                 ),
             ]
