@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class EngineLink:
 
         return await self._call(ask())
 
-    async def summarize(self, home: Home, request: SummaryRequest) -> AsyncIterator[Event]:
+    async def summarize(self, home: Home, request: SummaryRequest) -> AsyncGenerator[Event, None]:
         """The events of a summary; closing the iterator cancels it.
 
         Raises:

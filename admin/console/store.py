@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.learning.settings import LearningSettings
     from engine.settings import EngineSettings
     from storage.database import Database
+    from storage.search import SearchIndex
     from storage.settings import StorageSettings
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ class Store:
         self._opened: tuple[Database, int] | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self.link = EngineLink()
+        self._index: SearchIndex | None = None
         #: One change at a time, in the order of the keys that asked for them.
         self.turn = asyncio.Lock()
 
@@ -191,6 +193,16 @@ class Store:
             for run_id in over:
                 del self._children[run_id]
         return over
+
+    @property
+    def index(self) -> SearchIndex:
+        """What is searched in; made by the first search."""
+        from storage.search import SearchIndex
+
+        with self._lock:
+            if self._index is None:
+                self._index = SearchIndex()
+            return self._index
 
     def mark(self) -> object:
         """Something that is another thing once anybody has written to the database; None where that cannot be told."""
