@@ -236,10 +236,10 @@ class AdaptersScreen(ConsoleScreen):
         except RedraftError as error:
             self.console_app.refused(error)
             return
-        back_to = "the base" if seen.back_to == "base" else seen.back_to
+        back_to = "The base" if seen.back_to == "base" else seen.back_to
         about = (
             f"{seen.serves} goes out of service for {seen.scope} and is rejected: the same pairs and settings are not "
-            f"offered again. {back_to[:1].upper()}{back_to[1:]} serves then."
+            f"offered again. {back_to} serves then."
         )
         reason = await self.app.push_screen_wait(Confirm(f"Roll back {seen.scope}", about, needs_reason=True))
         if reason is not None:

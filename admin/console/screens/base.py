@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Actions that Textual brings along and that explain themselves.
+_NOT_TOLD = ("app.", "screen.", "open(")
 #: After so many seconds without an answer a person is told what they are waiting for.
 SLOW_S = 1.0
 
@@ -200,18 +202,18 @@ class ConsoleScreen(Screen[None]):
         self.app.push_screen(Help(title, self.ABOUT, self.keys_told()))
 
     def keys_told(self) -> list[tuple[str, str]]:
-        """The keys that hold here and what they do, those of the screen before those of the program."""
+        """The keys that hold here and what they do, those of the screen first."""
         own: list[tuple[str, str]] = []
         others: list[tuple[str, str]] = []
         seen = set()
+        mine = {binding.action for binding in type(self).BINDINGS if isinstance(binding, Binding)}
         for active in self.active_bindings.values():
-            binding = active.binding
-            name = binding.action
-            if not binding.description or name in seen or binding.system or not active.enabled:
+            binding, name = active.binding, active.binding.action
+            if not binding.description or name in seen or not active.enabled or name.startswith(_NOT_TOLD):
                 continue
             seen.add(name)
             line = (self.app.get_key_display(binding), binding.tooltip or binding.description)
-            (own if active.node is self else others).append(line)
+            (own if name in mine else others).append(line)
         return own + others
 
     @property

@@ -45,6 +45,8 @@ class Bars(Widget):
 
     def render(self) -> Text:
         """The bars at the widget's size."""
+        if not any(self._values):
+            return Text("No summaries yet.", "dim")
         return bars(self._values, self.size.width, self.size.height)
 
 

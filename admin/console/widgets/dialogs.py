@@ -94,7 +94,7 @@ class Confirm(Dialog[str | None]):
         needs_reason: bool = False,
         asks_reason: bool = False,
         offers: Sequence[str] = (),
-        placeholder: str = "Why? The ledger keeps it.",
+        placeholder: str = "Why? The ledger keeps it. Enter is done.",
     ) -> None:
         super().__init__(title)
         self._about, self._verb, self._needed, self._offers = about, verb, needs_reason, tuple(offers)

@@ -44,7 +44,7 @@ async def settled(pilot: Pilot[Any]) -> None:
     app = pilot.app
     end = time.monotonic() + PATIENCE_S
     quiet = 0
-    while quiet < 3:
+    while quiet < 2:
         await pilot.pause()
         left = [
             worker
