@@ -202,6 +202,8 @@ class RunsScreen(ConsoleScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Stop is for a run under way, resume for one that was stopped or failed."""
+        if self.store.read_only:
+            return super().check_action(action, parameters)
         row = self._current()
         if action == "stop" and (row is None or row.state not in _UNDER_WAY):
             return None

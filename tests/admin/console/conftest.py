@@ -30,3 +30,11 @@ def seeded(seeded_home: Path, own_home: Path) -> Iterator[Database]:
     database = Database.open(StorageSettings.load())
     yield database
     database.close()
+
+
+@pytest.fixture
+def same_words(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
+    """Settings that read the same wherever a test runs, for pictures of them."""
+    monkeypatch.chdir(own_home.parent)
+    monkeypatch.setenv("REDRAFT_HOME", own_home.name)
+    monkeypatch.setenv("TRAIN_LOCK", "train.lock")

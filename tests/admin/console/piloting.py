@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
+from textual import events
 from textual.pilot import Pilot
 
 from admin.console.app import ConsoleApp
@@ -80,8 +81,10 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
 
 
 async def write(pilot: Pilot[Any], text: str) -> None:
-    """Type a text."""
-    await pilot.press(*("space" if character == " " else character for character in text))
+    """Put a text where the cursor is, as a terminal that pastes does: a key press a letter takes seconds."""
+    assert pilot.app.screen.focused is not None
+    pilot.app.screen.focused.post_message(events.Paste(text))
+    await pilot.pause()
 
 
 def screen_text(app: ConsoleApp) -> str:

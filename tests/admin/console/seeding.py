@@ -118,9 +118,9 @@ def _talks(database: Database) -> None:
             made = talk(number, private=private)
             store_conversation(session, made, now=NOW - timedelta(days=number % 28, hours=number % 7))
     chance = random.Random(7)
+    days = [day for day in range(30) for _ in range(2 if (NOW - timedelta(days=day)).weekday() > 4 else 5 + day % 4)]
     with database.write() as session:
-        for number in range(180):
-            day = number % 30
+        for number, day in enumerate(days):
             made = talk(number % 24, private=number % 24 % 8 == 7)
             adapter = ACTIVE if day < 9 else BEFORE if day < 21 else "base"
             at = NOW - timedelta(days=day, minutes=13 * (number % 40))

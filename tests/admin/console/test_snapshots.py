@@ -20,7 +20,7 @@ KEYS = {"conversations": ["down", "v"]}
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", [name.key for name in SCREENS])
 def test_screen_looks_as_it_did(
-    name: str, size: tuple[int, int], seeded: Database, snap_compare: Callable[..., bool]
+    name: str, size: tuple[int, int], seeded: Database, snap_compare: Callable[..., bool], same_words: None
 ) -> None:
     async def ready(pilot: Pilot[Any]) -> None:
         await settled(pilot)
