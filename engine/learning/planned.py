@@ -162,7 +162,7 @@ def _expression(text: str) -> str:
 def _timezone(text: str) -> str:
     try:
         zone_of(text.strip())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyError) as error:
         raise InputError(
             f"{text[:60]!r} is no time zone of the tz database.", "Such as Europe/Berlin; empty is the machine's own."
         ) from error

@@ -109,7 +109,7 @@ class AdaptersScreen(ConsoleScreen):
     def go_to(self, adapter: str) -> None:
         """Put the cursor on an adapter, now or once it is loaded."""
         self._only = ""
-        if not self.query_one(LiveTable).select(adapter):
+        if not self.query(LiveTable) or not self.query_one(LiveTable).select(adapter):
             self._wanted_row = adapter
 
     def _row(self, row: AdapterRow) -> Row:
