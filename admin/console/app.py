@@ -19,7 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
-from admin.console.store import Store
+from admin.console.store import Store, in_thread
 from admin.console.widgets.header import StatusLine
 from admin.console.widgets.names import SCREENS
 from storage.errors import RedraftError
@@ -32,6 +32,8 @@ PULSE_S = 0.8
 #: Without a way to tell whether anybody has written (PostgreSQL), and for what changes by time alone, in seconds.
 _AT_LEAST_S = 1.6
 _ANYWAY_S = 15.0
+#: How long after its start the console imports what it has not needed yet.
+AHEAD_S = 0.5
 
 _DARK = Theme(
     name="redraft-dark",
@@ -88,7 +90,7 @@ class ConsoleApp(App[None]):
     """
 
     TITLE = "redraft"
-    CSS_PATH = "console.tcss"
+    CSS_PATH = Path(__file__).with_name("console.tcss")
     DEFAULT_MODE = "overview"
     MODES: ClassVar[dict[str, str | Callable[[], Screen]]] = {  # type: ignore[type-arg]
         "overview": _screen("overview", "OverviewScreen"),
@@ -130,8 +132,30 @@ class ConsoleApp(App[None]):
     def on_mount(self) -> None:
         """Begin to look, once the first screen is painted."""
         self.call_after_refresh(self._look)
+        self.set_timer(AHEAD_S, self._read_ahead)
         if self._pulsing:
             self.set_interval(PULSE_S, self._beat)
+
+    @work(group="ahead", exit_on_error=False)
+    async def _read_ahead(self) -> None:
+        """Import the other screens and read the looks of what they are made of, while nobody waits for them."""
+        from importlib import import_module
+
+        def imported() -> None:
+            for name in SCREENS:
+                import_module(f"admin.console.screens.{name.key}")
+
+        await in_thread(imported)
+        from textual.containers import Vertical
+        from textual.widgets import Input, OptionList, TextArea
+
+        from admin.console.widgets.plot import Plot
+        from admin.console.widgets.table import LiveTable
+
+        # A kind of widget that comes to the screen for the first time has all the looks read anew.
+        ahead = Vertical(LiveTable(), Input(), OptionList(), TextArea(), Plot(), classes="ahead")
+        await self.screen_stack[0].mount(ahead)
+        await ahead.remove()
 
     # Screens --------------------------------------------------------------------------------------------------------
 

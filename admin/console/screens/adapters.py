@@ -6,6 +6,7 @@ done and the sentence says what serves now.
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
@@ -19,7 +20,7 @@ from textual.widgets import Static
 from admin.console import words
 from admin.console.data import adapters as data
 from admin.console.gate_view import gate
-from admin.console.screens.base import ConsoleScreen
+from admin.console.screens.base import AFTER_KEYS_S, ConsoleScreen
 from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Confirm
 from admin.console.widgets.table import Column, LiveTable, Row
@@ -136,10 +137,12 @@ class AdaptersScreen(ConsoleScreen):
 
     @on(LiveTable.Moved)
     def _moved(self) -> None:
-        self._show_details()
+        self._show_details(AFTER_KEYS_S)
 
     @work(group="details", exclusive=True)
-    async def _show_details(self) -> None:
+    async def _show_details(self, wait_s: float = 0.0) -> None:
+        # A cursor that runs down the table passes over rows whose details nobody reads.
+        await asyncio.sleep(wait_s)
         adapter = self.query_one(LiveTable).current
         if not adapter:
             return

@@ -31,6 +31,8 @@ T = TypeVar("T")
 _NOT_TOLD = ("app.", "screen.", "open(")
 #: After so many seconds without an answer a person is told what they are waiting for.
 SLOW_S = 1.0
+#: How long the cursor has to stay on a row before its details are read.
+AFTER_KEYS_S = 0.06
 
 
 class ConsoleScreen(Screen[None]):
@@ -55,6 +57,9 @@ class ConsoleScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        # A new screen takes its looks as it is mounted. Textual takes it for one that has missed a change of them, and
+        # reads and applies all of them twice more when it is first opened: half of the time that this takes.
+        self._css_update_count = self.app._css_update_count
         self.loaded = False
         self._wanted = False
         self._loading = False
@@ -111,7 +116,8 @@ class ConsoleScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """It may be out of date."""
         self.console_app.tell_status(self)
-        self.reload()
+        # After it was painted: what a thread imports and reads would be in the way of that.
+        self.call_after_refresh(self.reload)
 
     def action_reload(self) -> None:
         """Look again."""

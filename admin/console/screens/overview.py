@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,12 +12,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from admin.console import words
-from admin.console.data.overview import Overview, overview
 from admin.console.data.status import Status, engine_word
 from admin.console.screens.base import ConsoleScreen
 from admin.console.widgets.plot import Plot, Series, bars
 from admin.console.widgets.table import Column, LiveTable, Row
-from storage.learning_tables import AlertRow
+
+if TYPE_CHECKING:
+    from admin.console.data.overview import Overview
+    from storage.learning_tables import AlertRow
 
 #: Which screen an alert is acted on.
 _ACTED_ON = {
@@ -114,6 +116,9 @@ class OverviewScreen(ConsoleScreen):
 
     def load(self) -> Overview:
         """See :func:`admin.console.data.overview.overview`."""
+        # SQLAlchemy takes half a second to import, and this is the first screen: it is imported here, in the thread.
+        from admin.console.data.overview import overview
+
         return overview(self.store)
 
     def show(self, found: Overview) -> None:

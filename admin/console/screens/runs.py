@@ -5,6 +5,7 @@ A run is a process of its own and outlives the console. What it writes to the da
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import ClassVar
@@ -18,7 +19,7 @@ from textual.widgets import Static
 
 from admin.console import words
 from admin.console.data import runs as data
-from admin.console.screens.base import ConsoleScreen
+from admin.console.screens.base import AFTER_KEYS_S, ConsoleScreen
 from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Choose, Confirm
 from admin.console.widgets.plot import Plot, Series
@@ -121,11 +122,13 @@ class RunsScreen(ConsoleScreen):
 
     @on(LiveTable.Moved)
     def _moved(self) -> None:
-        self._show_details()
+        self._show_details(AFTER_KEYS_S)
         self.refresh_bindings()
 
     @work(group="details", exclusive=True)
-    async def _show_details(self) -> None:
+    async def _show_details(self, wait_s: float = 0.0) -> None:
+        # A cursor that runs down the table passes over rows whose details nobody reads.
+        await asyncio.sleep(wait_s)
         run_id = self.query_one(LiveTable).current
         if not run_id:
             return

@@ -22,19 +22,19 @@ from textual.widgets import Static
 
 from admin.console import words
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import Store
+from admin.console.store import Store, in_thread
 from admin.console.widgets.dialogs import Confirm, Field, Form
+from admin.console.widgets.header import Problem
 from engine.learning.planned import Plan
 from storage.errors import InputError, RedraftError
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The schedule in force, its next times, by scope how many new pairs there are, and who changed it last."""
+    """The schedule in force, its next times, and who changed it last."""
 
     plan: Plan
     times: Sequence[datetime]
-    scopes: Sequence[tuple[str, int]]
     changed_by: str
     configured: Plan
 
@@ -43,19 +43,26 @@ def shown(store: Store) -> Shown:
     """See :class:`Shown`."""
     from engine.learning.ledger import person_of
     from engine.learning.planned import in_force, next_starts
+
+    settings = store.learning()
+    with store.database().read() as session:
+        plan = in_force(session, settings)
+        who = person_of(session, plan.changed_by) if plan.changed_by else ""
+    configured = Plan(settings.train_schedule, settings.train_timezone, settings.train_min_new_pairs)
+    return Shown(plan, next_starts(plan, store.now()), who or plan.changed_by, configured)
+
+
+def new_by_scope(store: Store) -> list[tuple[str, int]]:
+    """How many new approved pairs each scope has that the schedule looks after; counts them, which takes a while."""
     from engine.learning.selection import new_pairs, trainable_scopes
     from storage.run_queries import last_finished
 
     settings = store.learning()
     with store.database().read() as session:
-        plan = in_force(session, settings)
-        scopes = [
+        return [
             (scope, new_pairs(session, scope, settings, last_finished(session=session, scope=scope)))
             for scope in trainable_scopes(session, settings)
         ]
-        who = person_of(session, plan.changed_by) if plan.changed_by else ""
-    configured = Plan(settings.train_schedule, settings.train_timezone, settings.train_min_new_pairs)
-    return Shown(plan, next_starts(plan, store.now()), scopes, who or plan.changed_by, configured)
 
 
 def change(store: Store, seen: Plan, **what: Any) -> Plan:
@@ -87,6 +94,7 @@ class ScheduleScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._found: Shown | None = None
+        self._scopes: Sequence[tuple[str, int]] | None = None
 
     def body(self) -> ComposeResult:
         """One pane."""
@@ -99,8 +107,22 @@ class ScheduleScreen(ConsoleScreen):
         return shown(self.store)
 
     def show(self, found: Shown) -> None:
-        """The schedule in words."""
+        """The schedule; how many pairs there are is counted behind it."""
         self._found = found
+        self._show_plan(found)
+        self._count()
+
+    @work(group="count", exclusive=True)
+    async def _count(self) -> None:
+        try:
+            self._scopes = await in_thread(lambda: new_by_scope(self.store))
+        except RedraftError as error:
+            self.query_one(Problem).told = (error.message, error.hint)
+            return
+        if self._found is not None:
+            self._show_plan(self._found)
+
+    def _show_plan(self, found: Shown) -> None:
         plan, now, zone = found.plan, self.store.now(), self.store.zone
         head = Text()
         if plan.paused:
@@ -123,13 +145,14 @@ class ScheduleScreen(ConsoleScreen):
         for number, at in enumerate(found.times, 1):
             times.add_row(Text(f"{number}", "dim"), words.date_spelled(at), Text(words.ago(at, now), "dim"))
         scopes = Table.grid(padding=(0, 2))
-        for scope, new in found.scopes:
+        for scope, new in self._scopes or ():
             enough = new >= plan.min_new_pairs
             told = "enough: the next time starts one" if enough else f"{plan.min_new_pairs - new:,} more are needed"
             scopes.add_row(
                 words.state("ok" if enough else "queued", scope), words.many(new, "new pair"), Text(told, "dim")
             )
         nothing = Text("None.", "dim")
+        none = "Counting …" if self._scopes is None else "None has an approved pair that may be trained on."
         self.query_one("#plan", Static).update(
             Group(
                 head,
@@ -137,7 +160,7 @@ class ScheduleScreen(ConsoleScreen):
                 Text("\nThe next five times", "bold"),
                 times if found.times else nothing,
                 Text("\nScopes with something to train on", "bold"),
-                scopes if found.scopes else Text("None has an approved pair that may be trained on.", "dim"),
+                scopes if self._scopes else Text(none, "dim"),
             )
         )
 

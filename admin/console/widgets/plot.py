@@ -98,13 +98,17 @@ def curves(
     for row in range(tall):
         label = labels[0] if row == 0 else labels[2] if row == tall - 1 else labels[1] if row == tall // 2 else ""
         text.append(f"{label:>{margin}}", style="dim").append("┤" if label else "│", style="dim")
+        run, style = "", ""
         for column in range(wide):
-            sign, colour = signs.get((row, column), ("", ""))
-            if sign:
-                text.append(sign, style=colour)
-            else:
-                text.append(chr(0x2800 + dots[row][column]) if dots[row][column] else " ", style=styles[row][column])
-        text.append("\n")
+            sign, colour = signs.get((row, column), ("", styles[row][column]))
+            dot = dots[row][column]
+            # Cells of one colour in one piece: a piece each would take most of the time of a frame.
+            if colour != style and run:
+                text.append(run, style=style)
+                run = ""
+            style = colour
+            run += sign or (chr(0x2800 + dot) if dot else " ")
+        text.append(run + "\n", style=style)
     text.append(" " * margin + "└" + "─" * wide + "\n", style="dim")
     first, last_label = f"{left:,.0f}", f"{right:,.0f}{unit}"
     text.append(" " * (margin + 1) + first + last_label.rjust(wide - len(first)) + "\n", style="dim")

@@ -14,10 +14,15 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
 Cell = Text | str
+
+#: Rows beyond those that can be seen that are put into the table at once; the others follow between keys.
+_AT_ONCE = 40
+_GROW_EVERY_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
         self._wide = [spec.width for spec in columns]
         self._laid_out = 0
         self._on = ""
-        self._filling = False
+        self._filling = self._growing = False
         self.has_more = False
 
     @property
@@ -119,30 +124,33 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
             return
         if [row.key for row in before] == [row.key for row in rows]:
             self._rows = list(rows)
-            for at, (old, new) in enumerate(zip(before, rows, strict=True)):
-                for place, column in enumerate(self._shown):
-                    if old.cells[column] != new.cells[column]:
-                        self.update_cell_at((at, place), self._cell(new, column))  # type: ignore[arg-type]
+            self._change(before, rows)
             return
         appended = len(rows) > len(before) > 0 and all(
             old.key == new.key for old, new in zip(before, rows, strict=False)
         )
         if appended:
-            for at, (old, new) in enumerate(zip(before, rows, strict=False)):
-                for place, column in enumerate(self._shown):
-                    if old.cells[column] != new.cells[column]:
-                        self.update_cell_at((at, place), self._cell(new, column))  # type: ignore[arg-type]
             self._rows = list(rows)
-            for row in rows[len(before) :]:
-                self.add_row(*(self._cell(row, column) for column in self._shown), key=row.key)
+            self._change(before, rows)
+            self._grow_on()
             return
         self._fill(list(rows))
+
+    def _change(self, before: Sequence[Row], rows: Sequence[Row]) -> None:
+        """Bring the cells of rows that were there already up to date."""
+        for at, (old, new) in enumerate(zip(before[: self.row_count], rows, strict=False)):
+            if old.cells == new.cells:
+                continue
+            for place, column in enumerate(self._shown):
+                if old.cells[column] != new.cells[column]:
+                    self.update_cell_at(Coordinate(at, place), self._cell(new, column))
 
     def select(self, key: str) -> bool:
         """Put the cursor on a row; whether it is there."""
         keys = self.keys
         if key not in keys:
             return False
+        self._grow(keys.index(key) + self._page + 1)
         self.move_cursor(row=keys.index(key))
         return True
 
@@ -177,31 +185,59 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
             target = keys.index(left[0]) if left else max(0, len(keys) - 1)
         with self._quietly(), self.app.batch_update():
             self.clear()
-            for row in rows:
-                self.add_row(*(self._cell(row, column) for column in self._shown), key=row.key)
+            self._grow(target + self._page + _AT_ONCE)
             if rows:
                 self.move_cursor(row=target, scroll=False)
         self.call_after_refresh(self._settle, target, line)
+        self._grow_on()
         self._tell()
+
+    @property
+    def _page(self) -> int:
+        return max(1, self.size.height - self.header_height)
+
+    def _grow(self, until: int) -> None:
+        """Have at least so many of the rows in the table."""
+        for row in self._rows[self.row_count : until]:
+            self.add_row(*(self._cell(row, column) for column in self._shown), key=row.key)
+
+    def _grow_on(self) -> None:
+        """Put the rows that nobody sees yet into the table a few at a time, between keys."""
+        if self.row_count < len(self._rows) and not self._growing:
+            self._growing = True
+            self.set_timer(_GROW_EVERY_S, self._grow_some)
+
+    def _grow_some(self) -> None:
+        self._growing = False
+        self._grow(self.row_count + _AT_ONCE)
+        self._grow_on()
+
+    def action_scroll_bottom(self) -> None:
+        """The last row, which may not be in the table yet."""
+        self._grow(len(self._rows))
+        super().action_scroll_bottom()
 
     def _settle(self, target: int, line: int) -> None:
         """Back to where the row was on the screen."""
-        visible = max(1, self.size.height - self.header_height)
-        self.scroll_to(y=max(0, target - min(max(0, line), visible - 1)), animate=False, force=True)
+        self.scroll_to(y=max(0, target - min(max(0, line), self._page - 1)), animate=False, force=True)
 
     def _cell(self, row: Row, column: int) -> Cell:
-        cell, spec = row.cells[column], self._specs[column]
-        text = Text(cell, no_wrap=True, overflow="ellipsis", end="") if isinstance(cell, str) else cell
-        if not spec.right:
-            if text.cell_len > self._wide[column]:
-                text = text.copy()
-                text.truncate(self._wide[column], overflow="ellipsis")
-            return text
-        # Put to the right by hand: rich takes the gap for white space that it may drop.
-        text = text.copy()
-        text.truncate(spec.width, overflow="ellipsis")
-        text.pad_left(spec.width - text.cell_len)
-        return text
+        cell, width = row.cells[column], self._wide[column]
+        right = self._specs[column].right
+        if isinstance(cell, str):
+            if len(cell) > width:
+                cell = Text(cell, no_wrap=True, overflow="ellipsis", end="")
+                cell.truncate(width, overflow="ellipsis")
+                return cell
+            # Put to the right by hand: rich takes the gap for white space that it may drop.
+            return Text(cell.rjust(width) if right else cell, no_wrap=True, end="")
+        if cell.cell_len > width:
+            cell = cell.copy()
+            cell.truncate(width, overflow="ellipsis")
+        elif right:
+            cell = cell.copy()
+            cell.pad_left(width - cell.cell_len)
+        return cell
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Tell of a cursor that a person moved."""
