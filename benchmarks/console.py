@@ -109,7 +109,7 @@ def first_paint(code: dict[str, str], environment: dict[str, str]) -> tuple[floa
 
 
 async def screens(size: tuple[int, int], rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds to open every screen, first and again, and of a key press on it; the worst of the rounds' medians."""
+    """Milliseconds to open every screen, first and again, and of a key press on it; medians of the rounds."""
     from admin.console.widgets.names import SCREENS
     from admin.console.widgets.table import LiveTable
     from tests.admin.console.piloting import console, settled

@@ -68,7 +68,7 @@ def _elsewhere() -> Iterator[None]:
 
 
 async def _picture(database: Database, screen: str, keys: list[str]) -> str:
-    from tests.admin.console.piloting import console, press, settled
+    from tests.admin.console.piloting import console, press, screen_text, settled, until
     from tests.admin.console.serving import by_adapter, engine
     from tests.engine.fake_model import FakeModel
 
@@ -78,6 +78,8 @@ async def _picture(database: Database, screen: str, keys: list[str]) -> str:
     async with running, app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         await press(pilot, *keys)
+        if screen == "compare":
+            await until(pilot, lambda: "engine up" in screen_text(app) or app._look(), "the engine is seen")
         await settled(pilot)
         drawn = app.export_screenshot(title="redraft console")
     app.store.close()

@@ -11,16 +11,21 @@ from rich.text import Text
 from admin.console import words
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from engine.scoring.bootstrap import Interval
+    from engine.scoring.gate import GateReport
     from storage.learning_tables import EvaluationRow
 
 #: The figures that decide come first; the others are for a wide terminal.
 _FIGURES = ("rougeL", "content_f1", "novelty", "unsupported", "length_ratio", "rouge1", "rouge2", "empty", "looping")
+#: Columns that the names of the figures take, and a figure with its interval.
+_LABEL, _FIGURE = 15, 21
 _SYSTEMS = (("candidate", "candidate"), ("active", "active"), ("base", "base"), ("trivial", "first 3 turns"))
 
 
-def gate(row: EvaluationRow | None, zone: tzinfo | None, *, narrow: bool) -> RenderableType:
-    """The whole gate; on a narrow terminal the candidate, the difference, and the figures that decide."""
+def gate(row: EvaluationRow | None, zone: tzinfo | None, *, width: int) -> RenderableType:
+    """The gate in so many columns; where there are few, the candidate, the difference, and what decides."""
     from engine.scoring.gate import GateReport
 
     if row is None:
@@ -34,13 +39,13 @@ def gate(row: EvaluationRow | None, zone: tzinfo | None, *, narrow: bool) -> Ren
         report = GateReport.from_json(row.report)
     except (ValueError, KeyError, TypeError):
         return Group(head, Text("Its figures cannot be read.", style="dim"))
-    table = _table(report, narrow=narrow)
+    table = _table(report, width)
     reasons = [Text(f"• {reason}") for reason in report.reasons]
     notes = [Text(f"  {note}", style="dim") for note in report.notes]
     return Group(head, *((Text(""), table) if table else ()), Text(""), *reasons, *notes)
 
 
-def _table(report, *, narrow: bool):  # type: ignore[no-untyped-def]
+def _table(report: GateReport, width: int) -> Table | None:
     from rich.table import Table
 
     from engine.scoring.gate import LABELS
@@ -49,14 +54,14 @@ def _table(report, *, narrow: bool):  # type: ignore[no-untyped-def]
     if not blind.conversations:
         return None
     systems = [(key, label) for key, label in _SYSTEMS if key in blind.systems]
-    if narrow:
-        systems = systems[:1]
+    # The candidate and the difference always; of the others as many as there is room for.
+    systems = systems[: max(1, (width - _LABEL) // _FIGURE - 1)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", style="bold")
+    table.add_column("", style="bold", no_wrap=True)
     for _, label in systems:
         table.add_column(label, justify="right", no_wrap=True)
     table.add_column(f"− {report.against}", justify="right", no_wrap=True)
-    for name in _FIGURES[: 4 if narrow else None]:
+    for name in _FIGURES[: 4 if len(systems) == 1 else None]:
         if not any(blind.systems[key].get(name) for key, _ in systems):
             continue
         difference = blind.differences.get(name)

@@ -29,6 +29,9 @@ from engine.learning.registry import Lineage
 from storage.errors import RedraftError
 from storage.learning_tables import AdapterRow
 
+#: How wide the question before a promotion is at most; `console.tcss` has it too.
+DIALOG = 128
+
 
 class Promotion(Confirm):
     """The question whether to promote, with the gate's table."""
@@ -196,8 +199,8 @@ class AdaptersScreen(ConsoleScreen):
             moves.append(f"{does} {move.adapter} in place of {move.replaced}{forced}")
             if move.reason:
                 moves.append(f": {move.reason}")
-        narrow = self.query_one("#detail").size.width < 90
-        return Group(text, gate(found.evaluation, zone, narrow=narrow), moves)
+        width = self.query_one("#detail").size.width
+        return Group(text, gate(found.evaluation, zone, width=width), moves)
 
     # Keys ---------------------------------------------------------------------------------------------------------
 
@@ -219,7 +222,7 @@ class AdaptersScreen(ConsoleScreen):
         elif seen.two:
             asks.append("\nIt takes two: another administrator has to confirm it.", "bold")
         asks.append("\nUndo: roll back (b).", "dim")
-        parts: list[RenderableType] = [gate(seen.gate, self.store.zone, narrow=self.app.size.width < 100)]
+        parts: list[RenderableType] = [gate(seen.gate, self.store.zone, width=min(DIALOG, self.app.size.width) - 10)]
         if seen.against is not None:
             parts.append(Text(f"\n! {seen.against.message}\n  To promote it all the same, say why.", "bold yellow"))
         reason = await self.app.push_screen_wait(
