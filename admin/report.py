@@ -36,7 +36,16 @@ def report_error(error: RedraftError) -> None:
 
 def report_unexpected(error: Exception) -> None:
     """Keep where a defect came from in a file and print one sentence that names it."""
-    name = type(error).__name__
+    message, where = _kept(error)
+    report_error(RedraftError(message, where))
+
+
+def keep_unexpected(error: Exception) -> str:
+    """Keep where a defect came from in a file; what to say of it, in two sentences."""
+    return " ".join(_kept(error))
+
+
+def _kept(error: Exception) -> tuple[str, str]:
     try:
         from storage.logs import describe_exception
 
@@ -48,7 +57,7 @@ def report_unexpected(error: Exception) -> None:
         where = f"The details are in {path}; please report them."
     except Exception:
         where = "The details could not be written to the data directory; `redraft doctor` checks it."
-    report_error(RedraftError(f"Something went wrong that should not have ({name}).", where))
+    return f"Something went wrong that should not have ({type(error).__name__}).", where
 
 
 def _error_log() -> Path:

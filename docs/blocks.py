@@ -17,6 +17,7 @@ BENCHMARKS = (
     "support",
     "training",
     "pairs",
+    "console",
     "learning",
     "gate",
     "faults",

@@ -172,3 +172,8 @@ def pairs_of_run(*, session: Session, run_id: str) -> dict[str, int]:
         .group_by(col(PairRow.origin))
     )
     return {origin or "erased": int(count) for origin, count in counted}
+
+
+def promotion_requests(*, session: Session) -> Sequence[PromotionRequestRow]:
+    """Promotions that somebody asked for and nobody has confirmed yet."""
+    return session.scalars(select(PromotionRequestRow)).all()

@@ -38,6 +38,25 @@ def env_file() -> Path | None:
     return None
 
 
+def source_of(name: str) -> str:
+    """Where a setting's value comes from: ``environment``, the name of the ``.env``, or ``default``.
+
+    Args:
+        name: as in the ``.env``; upper and lower case are the same.
+    """
+    from dotenv import dotenv_values
+
+    # As it is read: an empty value counts as none.
+    if any(key.upper() == name.upper() and value for key, value in os.environ.items()):
+        return "environment"
+    path = env_file()
+    if path is not None and path.is_file():
+        for key, value in dotenv_values(path).items():
+            if key.upper() == name.upper() and value:
+                return path.name
+    return "default"
+
+
 class ProjectSettings(BaseSettings):
     """Base of every settings class: typed, with defaults, placeholders refused, unknown names left to the others."""
 

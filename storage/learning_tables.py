@@ -389,6 +389,46 @@ class PersonKeyRow(Base, table=True):
     key: str = Field(sa_type=CleanText)
 
 
+class PlanRow(Base, table=True):
+    """A schedule as administrators have changed it, in place of what the settings say; one row for each job.
+
+    ``version`` goes up by one with every change, so that whoever changes it is told of somebody who was quicker;
+    ``changed_by`` is a pseudonym of the ledger.
+    """
+
+    __tablename__ = "plans"
+
+    job: str = Field(primary_key=True, sa_type=CleanText)
+    expression: str = Field(sa_type=CleanText)
+    timezone: str = Field(default="", sa_type=CleanText)
+    min_new_pairs: int
+    paused: bool = False
+    version: int = 1
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+    changed_by: str = Field(sa_type=CleanText)
+
+
+class VoteRow(Base, table=True):
+    """What a person preferred of several summaries of one conversation, which is not kept with it.
+
+    Attributes:
+        voter: a pseudonym of the ledger.
+        blind: whether they voted before they were told which was whose.
+        systems: what was compared: adapters' ids, and ``base``.
+        preferred: one of those, or empty where none was better.
+    """
+
+    __tablename__ = "votes"
+
+    id: str = Field(primary_key=True, sa_type=CleanText)
+    at: datetime = Field(sa_type=UtcDateTime, index=True)
+    voter: str = Field(sa_type=CleanText)
+    scope: str = Field(sa_type=CleanText)
+    blind: bool
+    systems: list[Any] = Field(default_factory=list, sa_type=JSON)
+    preferred: str = Field(default="", sa_type=CleanText)
+
+
 class ErasureRow(Base, table=True):
     """An erasure, so that it can be done again after a restore; whom it was about is a salted hash.
 

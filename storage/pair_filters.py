@@ -44,7 +44,10 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class PairFilter:
-    """Which pairs; None is any. ``replaced`` are those in whose place another one is used."""
+    """Which pairs; None is any. ``replaced`` are those in whose place another one is used.
+
+    ``text`` is in the summary or in the dialogue, whatever the case; private conversations are not looked into.
+    """
 
     state: str | None = None
     split: str | None = None
@@ -56,6 +59,7 @@ class PairFilter:
     source: str | None = None
     replaced: bool | None = None
     within: Within | None = None
+    text: str | None = None
 
 
 def within(place: Within) -> ColumnElement[bool]:
@@ -97,4 +101,11 @@ def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
     found = [col(getattr(PairRow, name)) == value for name, value in values.items() if value is not None]
     if wanted.replaced is not None:
         found.append(col(PairRow.superseded_by) != "" if wanted.replaced else col(PairRow.superseded_by) == "")
+    if wanted.text:
+        shown = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True))
+        has = (
+            func.lower(column).contains(wanted.text.lower(), autoescape=True)
+            for column in (col(PairRow.summary), col(PairRow.dialogue))
+        )
+        found += [shown, or_(*has)]
     return [*found, within(wanted.within)] if wanted.within is not None else found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, case, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import aliased
@@ -129,14 +129,41 @@ def pair_lines(
     *, session: Session, wanted: PairFilter, limit: int, after: tuple[datetime, str] | None
 ) -> Sequence[PairLine]:
     """Pairs, newest first; ``after`` is the time and id of the last one of the page before."""
-    names = [name for name in PairLine.__dataclass_fields__ if name != "beginning"]
-    shown = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True))
-    beginning = case((shown, func.substr(col(PairRow.summary), 1, _BEGINNING)), else_="")
-    query = select(*(col(getattr(PairRow, name)) for name in names), beginning).where(*matching(wanted))
+    query = _lines(wanted)
     if after is not None:
         query = query.where(tuple_(col(PairRow.created_at), col(PairRow.id)) < after)
     query = query.order_by(col(PairRow.created_at).desc(), col(PairRow.id).desc()).limit(limit)
     return [PairLine(*row) for row in session.execute(query)]
+
+
+#: Newest first, oldest first, by author, the largest and the smallest changes first.
+Order = Literal["newest", "oldest", "author", "largest", "smallest"]
+
+
+def pair_page(*, session: Session, wanted: PairFilter, order: Order, limit: int) -> Sequence[PairLine]:
+    """The first so many pairs in an order; those without a draft count as wholly changed."""
+    newest = (col(PairRow.created_at).desc(), col(PairRow.id).desc())
+    changed = func.coalesce(col(PairRow.distance), 1.0)
+    by: dict[str, tuple[Any, ...]] = {
+        "newest": newest,
+        "oldest": (col(PairRow.created_at), col(PairRow.id)),
+        "author": (col(PairRow.author_id), *newest),
+        "largest": (changed.desc(), *newest),
+        "smallest": (changed, *newest),
+    }
+    return [PairLine(*row) for row in session.execute(_lines(wanted).order_by(*by[order]).limit(limit))]
+
+
+def count_pairs(*, session: Session, wanted: PairFilter) -> int:
+    """How many pairs a filter finds."""
+    return session.scalar(select(func.count()).select_from(PairRow).where(*matching(wanted))) or 0
+
+
+def _lines(wanted: PairFilter) -> Any:
+    names = [name for name in PairLine.__dataclass_fields__ if name != "beginning"]
+    shown = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True))
+    beginning = case((shown, func.substr(col(PairRow.summary), 1, _BEGINNING)), else_="")
+    return select(*(col(getattr(PairRow, name)) for name in names), beginning).where(*matching(wanted))
 
 
 def decide(*, session: Session, wanted: PairFilter, but_author: str | None, values: Mapping[str, Any]) -> int:

@@ -73,3 +73,8 @@ def run_exists(*, session: Session, scope: str, slot: str) -> bool:
     """Whether a slot has started a run in a scope."""
     query = select(col(RunRow.id)).where(col(RunRow.scope) == scope, col(RunRow.slot) == slot).limit(1)
     return session.scalars(query).first() is not None
+
+
+def forget_known(*, session: Session, job: str) -> None:
+    """Forget since when a job's slots are known: what came before the next look is then not owed."""
+    session.execute(delete(JobSlotRow).where(col(JobSlotRow.job) == job))

@@ -53,7 +53,7 @@ def keep_receptions(*, session: Session, conversations: Sequence[str]) -> None:
     found = (
         select(
             col(SummaryRow.id), col(SummaryRow.adapter), col(ConversationRow.platform), col(ConversationRow.workspace),
-            channel, col(SummaryRow.created_at), _corrected(), _thumb("up"), _thumb("down"),
+            channel, col(SummaryRow.created_at), corrected(), thumbed("up"), thumbed("down"),
         )
         .select_from(SummaryRow)
         .join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
@@ -78,7 +78,7 @@ def receptions(
 
     at, key = col(SummaryRow.created_at), col(SummaryRow.id)
     stored = (
-        select(at, key, _corrected(), _thumb("down"))
+        select(at, key, corrected(), thumbed("down"))
         .select_from(SummaryRow)
         .join(ConversationRow, col(ConversationRow.id) == col(SummaryRow.conversation_id))
         .where(col(SummaryRow.adapter) == adapter, *_within(place, ConversationRow))
@@ -90,7 +90,7 @@ def receptions(
     rows = [tuple(row) for query in (ordered(stored, at, key), ordered(kept, kept_at, kept_key))
             for row in session.execute(query)]  # fmt: skip
     rows.sort(key=lambda row: row[:2], reverse=newest)
-    return [Reception(bool(corrected), bool(down)) for _, _, corrected, down in rows[:limit]]
+    return [Reception(bool(edited), bool(down)) for _, _, edited, down in rows[:limit]]
 
 
 def totals(*, session: Session, place: Place | None = None, since: datetime | None = None) -> list[Totals]:
@@ -107,7 +107,7 @@ def totals(*, session: Session, place: Place | None = None, since: datetime | No
         return (query if since is None else query.where(at >= since)).group_by(adapter)
 
     stored = figures(
-        col(SummaryRow.adapter), col(SummaryRow.created_at), _corrected(), _thumb("up"), _thumb("down")
+        col(SummaryRow.adapter), col(SummaryRow.created_at), corrected(), thumbed("up"), thumbed("down")
     ).select_from(SummaryRow)
     kept = figures(
         col(ReceptionRow.adapter), col(ReceptionRow.at), col(ReceptionRow.corrected), col(ReceptionRow.thumb_up),
@@ -119,8 +119,8 @@ def totals(*, session: Session, place: Place | None = None, since: datetime | No
         kept = kept.where(*_within(place, ReceptionRow))
     found: dict[str, Totals] = {}
     for query in (stored, kept):
-        for name, count, corrected, up, down, first, last in session.execute(query):
-            one = Totals(str(name), int(count), int(corrected), int(up), int(down), first, last)
+        for name, count, edited, up, down, first, last in session.execute(query):
+            one = Totals(str(name), int(count), int(edited), int(up), int(down), first, last)
             found[one.adapter] = _together(found[one.adapter], one) if one.adapter in found else one
     return sorted(found.values(), key=lambda one: (one.last is not None, one.last), reverse=True)
 
@@ -139,12 +139,13 @@ def _together(one: Totals, other: Totals) -> Totals:
     )
 
 
-def _corrected() -> ColumnElement[bool]:
+def corrected() -> ColumnElement[bool]:
     """Whether somebody who had the summary before them changed it."""
     return exists().where(col(CorrectionRow.summary_id) == col(SummaryRow.id), col(CorrectionRow.kind) == "edited")
 
 
-def _thumb(which: str) -> ColumnElement[bool]:
+def thumbed(which: str) -> ColumnElement[bool]:
+    """Whether somebody gave it such a thumb."""
     return exists().where(col(FeedbackRow.summary_id) == col(SummaryRow.id), col(FeedbackRow.thumb) == which)
 
 

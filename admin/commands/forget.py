@@ -126,7 +126,7 @@ def _print_preview(found: Preview, *, immediately: bool, learning: LearningSetti
         typer.echo(f"Nothing here is known of {name}. The erasure is remembered, for backups that may know more.")
     else:
         typer.echo(f"Of {name} these go:")
-    for line in _counted(found.counts):
+    for line in counted(found.counts):
         typer.echo(f"  {line}")
     if found.log_lines:
         typer.echo(f"  {found.log_lines:,} {'line' if found.log_lines == 1 else 'lines'} of logs")
@@ -145,7 +145,8 @@ def _print_preview(found: Preview, *, immediately: bool, learning: LearningSetti
             )
 
 
-def _counted(counts: Mapping[str, int]) -> list[str]:
+def counted(counts: Mapping[str, int]) -> list[str]:
+    """What an erasure takes, a line a kind."""
     return [
         f"{counts[name]:,} {one if counts[name] == 1 else more}"
         for name, (one, more) in _SAID.items()
@@ -154,7 +155,7 @@ def _counted(counts: Mapping[str, int]) -> list[str]:
 
 
 def _print_done(done: Erased, reach: list[str]) -> None:
-    gone = _counted(done.counts)
+    gone = counted(done.counts)
     if done.log_lines:
         gone.append(f"{done.log_lines:,} {'line' if done.log_lines == 1 else 'lines'} of logs")
     if done.copies:

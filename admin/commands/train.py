@@ -60,6 +60,14 @@ def register(app: typer.Typer) -> None:
         """Show one fine-tune: its data, settings, progress and result."""
         run_show(run, json_=json_)
 
+    @runs.command()
+    def stop(
+        run: str = typer.Argument(..., metavar="RUN", help="Its id, or how it begins."),
+        json_: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    ) -> None:
+        """Have a fine-tune that is under way write a checkpoint and end; `redraft train --resume` goes on."""
+        run_stop(run, json_=json_)
+
 
 @contextmanager
 def _opened() -> Iterator[Database]:
@@ -215,3 +223,21 @@ def run_show(name: str, *, json_: bool) -> None:
         print_json(as_document(row, points))
     else:
         print_run(row, left_out_sentence(row.left_out))
+
+
+def run_stop(name: str, *, json_: bool) -> None:
+    """Ask a run's process to end."""
+    from admin.person import person
+    from admin.report import print_json
+    from engine.learning.runs import recover
+    from engine.learning.stopping import stop_run
+
+    with _opened() as database:
+        recover(database, database.home)
+        row = stop_run(database, database.home, run_id=name, by=person())
+    if json_:
+        print_json({"run": row.id, "state": row.state, "asked": row.state != "stopped"})
+    elif row.state == "stopped":
+        typer.echo(f"The run {row.id} is stopped. Go on with: redraft train --resume {row.id}")
+    else:
+        typer.echo(f"The run {row.id} was asked to stop: it writes a checkpoint and ends.")

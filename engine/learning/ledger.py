@@ -178,3 +178,10 @@ def pseudonym(session: Session, person: str) -> str:
 def pseudonym_of(person: str, key: str) -> str:
     """``p-`` and 16 hexadecimal digits."""
     return "p-" + hmac.new(bytes.fromhex(key), person.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
+
+
+def person_of(session: Session, name: str) -> str:
+    """Whom a pseudonym stands for; empty where their key was erased."""
+    if name == PROGRAM:
+        return name
+    return next((row.person for row in queries.keys(session=session) if pseudonym_of(row.person, row.key) == name), "")

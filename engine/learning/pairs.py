@@ -190,6 +190,7 @@ def decide_matching(
     by: str,
     reason: str = "",
     administrator: bool = False,
+    expected: int | None = None,
     now: datetime | None = None,
 ) -> int:
     """Approve or reject every pair that waits and that a filter finds; one line of the ledger says how many.
@@ -198,12 +199,13 @@ def decide_matching(
         to: ``approved`` or ``rejected``.
         reason: needed for rejecting.
         administrator: whether their own are approved too; otherwise those go on waiting.
+        expected: how many the person was told; refused when they are not as many any more.
 
     Returns:
         How many.
 
     Raises:
-        PairRefused: they are to be rejected and there is no reason.
+        PairRefused: they are to be rejected and there is no reason, or they are not as many as expected.
         StorageError: nothing could be stored.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
@@ -212,9 +214,16 @@ def decide_matching(
     with recorded(database) as (session, ledger):
         values = {"state": to, "decided_at": moment, "decided_by": by, "reject_reason": why}
         count = queries.decide(session=session, wanted=wanted, but_author=own, values=values)
+        if expected is not None and count != expected:
+            raise PairRefused(
+                f"They were {expected:,} when you were asked, and are {count:,} now; none was {to}.", "Look again."
+            )
         settle_decided(session)
         if count:
             chosen = {name: value for name, value in asdict(wanted).items() if value is not None}
+            if wanted.text is not None:
+                # What somebody looked for may be words of a conversation, which no line of the ledger holds.
+                chosen["text"] = "(a text)"
             if wanted.author_id is not None:
                 chosen["author_id"] = pseudonym(session, wanted.author_id)
             details: dict[str, Any] = {"count": count, "filter": chosen}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlmodel import Session
 
+from engine.learning.planned import JOB, KNOWN, in_force
 from engine.learning.schedule import latest_slot, slot_name, wall_clock, zone_of
 from engine.learning.settings import LearningSettings
 from storage import queries, slot_queries
@@ -25,8 +26,6 @@ from storage.learning_tables import RunRow
 if TYPE_CHECKING:
     from engine.settings import EngineSettings
 
-JOB = "train"
-_SCHEDULE = "train-schedule"
 #: A slot that somebody took and did not finish within this time is taken again: their process has died.
 _ABANDONED = timedelta(minutes=15)
 #: Slots are of no use after so long, but for the newest.
@@ -95,7 +94,6 @@ class TrainingSchedule:
         start: Starting | None = None,
     ) -> None:
         self._database, self._home, self._settings, self._engine = database, home, settings, engine
-        self._zone = zone_of(settings.train_timezone)
         self._scopes, self._due, self._start = scopes or _trainable, due or _due, start or _start
 
     def owed(self, now: datetime) -> str:
@@ -107,17 +105,27 @@ class TrainingSchedule:
         Raises:
             StorageError: the database cannot be used.
         """
-        slot = latest_slot(self._settings.train_schedule, wall_clock(now, self._zone))
+        return self._owed(now)[0]
+
+    def _owed(self, now: datetime) -> tuple[str, LearningSettings]:
+        """The slot, and the settings with the schedule that is in force."""
+        with self._database.read() as session:
+            settings = in_force(session, self._settings).applied(self._settings)
+        return self._slot(now, settings), settings
+
+    def _slot(self, now: datetime, settings: LearningSettings) -> str:
+        zone = zone_of(settings.train_timezone)
+        slot = latest_slot(settings.train_schedule, wall_clock(now, zone))
         if slot is None:
             return ""
         name, moment = slot_name(slot), now.astimezone(UTC)
         with self._database.read() as session:
             if queries.job_recorded(session=session, job=JOB, slot=name):
                 return ""
-        schedule = f"{self._settings.train_schedule} {self._settings.train_timezone}".strip()
+        schedule = f"{settings.train_schedule} {settings.train_timezone}".strip()
         with self._database.write() as session:
-            since = slot_queries.known_since(session=session, job=_SCHEDULE, slot=schedule, now=moment)
-            if slot < wall_clock(since, self._zone):
+            since = slot_queries.known_since(session=session, job=KNOWN, slot=schedule, now=moment)
+            if slot < wall_clock(since, zone):
                 queries.record_job(session=session, job=JOB, slot=name, started=moment, finished=moment)
                 return ""
         return name
@@ -130,12 +138,12 @@ class TrainingSchedule:
         Raises:
             StorageError: the database cannot be used; what was not begun is still owed.
         """
-        slot = self.owed(now)
+        slot, settings = self._owed(now)
         if not slot:
             return Outcome()
         done, moment = Outcome(slot), now.astimezone(UTC)
         with self._database.read() as session:
-            scopes = list(self._scopes(session, self._settings))
+            scopes = list(self._scopes(session, settings))
         others: list[str] = []
         for scope in scopes:
             job = f"{JOB}:{scope}"
@@ -149,7 +157,7 @@ class TrainingSchedule:
                 continue
             if not begun:
                 with self._database.read() as session:
-                    enough = bool(self._due(session, scope, self._settings))
+                    enough = bool(self._due(session, scope, settings))
                 if enough:
                     self._begin(scope, slot, moment, done)
                 else:

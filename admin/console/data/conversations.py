@@ -1,0 +1,86 @@
+"""What the screen of conversations shows and does: search, one conversation with its summaries, writing, forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from admin.console.store import Store
+from engine.learning.arrivals import Arrival
+from engine.learning.browsing import Opened
+from engine.learning.erasure import Erased, Preview
+from storage.console_queries import ConversationLine
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which words, and how many conversations."""
+
+    words: str = ""
+    rows: int = PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found, how many conversations there are in all, and what was asked."""
+
+    lines: Sequence[ConversationLine]
+    total: int
+    asked: Asked
+
+
+def find(store: Store, asked: Asked) -> Found:
+    """The first so many."""
+    from engine.learning.browsing import find_conversations
+    from storage.console_queries import count_conversations
+
+    with store.database().read() as session:
+        lines = find_conversations(session, store.index, asked.words, limit=asked.rows)
+        return Found(lines, count_conversations(session=session), asked)
+
+
+def open_one(store: Store, conversation_id: str, *, private: bool) -> Opened:
+    """A conversation; a private one's opening is recorded, which a console that only reads cannot do."""
+    from engine.learning.browsing import open_conversation
+
+    database = store.writable() if private else store.database()
+    return open_conversation(database, conversation_id=conversation_id, by=store.by, now=store.clock)
+
+
+def write(store: Store, conversation_id: str, text: str) -> Arrival:
+    """A summary by whoever sits here, who has seen none of it."""
+    from admin.person import login_name
+    from engine.learning.corrections import write_blind
+
+    return write_blind(
+        store.writable(),
+        store.learning(),
+        conversation_id=conversation_id,
+        text=text,
+        by=store.by,
+        author=login_name(),
+        now=store.clock,
+    )
+
+
+def preview(store: Store, conversation_id: str) -> Preview:
+    """What forgetting it would take."""
+    from engine.learning import erasure
+
+    database = store.database()
+    return erasure.preview(database, database.home, conversation=conversation_id)
+
+
+def forget(store: Store, conversation_id: str) -> Erased:
+    """Erase it."""
+    from engine.learning import erasure
+
+    database = store.writable()
+    done = erasure.forget(
+        database, database.home, store.learning(), conversation=conversation_id, by=store.by, now=store.clock
+    )
+    # What the index had of it goes now, and not at the next search.
+    store.index.close()
+    return done

@@ -1,0 +1,98 @@
+"""How the console's tests drive it: an app on a database, and waiting for what it does behind the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
+from textual import events
+from textual.pilot import Pilot
+
+from admin.console.app import ConsoleApp
+from admin.console.store import Store
+from admin.doctor import Finding
+from tests.admin.console.seeding import MARIA, NOW
+
+#: Workers that may be waiting for a person's answer.
+_ASKING = ("ask", "act")
+PATIENCE_S = 20.0
+#: What a doctor might say; the real one asks the model libraries, which takes seconds.
+FINDINGS = (
+    Finding("Python", "ok", "3.11.7"),
+    Finding("SQLite", "ok", "3.40.1, rollback journal (this version lacks the WAL-reset fix; slower writes, as safe)"),
+    Finding("Model", "ok", "the starter model, a demonstration; `redraft init` chooses a real one"),
+    Finding("Database", "ok", "whole, schema current"),
+    Finding("Disk", "warn", "1.4 GB free", "Free some space, or move REDRAFT_HOME."),
+    Finding("Backup", "warn", "9 days old", "Run `redraft backup DIR`."),
+    Finding("Engine", "ok", "not running; `redraft up` starts it, `redraft summarize` does without"),
+    Finding("Slack", "fail", "SLACK_APP_TOKEN is not set, and Slack needs both", "Set SLACK_APP_TOKEN."),
+)
+
+
+def console(first: str = "overview", *, by: str = MARIA, **given: Any) -> ConsoleApp:
+    """A console as a test wants it: its clock stands still and nothing moves by itself."""
+    read_only, pulse = given.pop("read_only", False), given.pop("pulse", False)
+    given.setdefault("now", lambda: NOW)
+    store = Store(by=by, read_only=read_only, now=given.pop("now"), zone=UTC, examine=lambda: FINDINGS)
+    return ConsoleApp(store, first=first, pulse=pulse, **given)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Until everything that was begun has ended, but for questions that wait for an answer."""
+    app = pilot.app
+    end = time.monotonic() + PATIENCE_S
+    quiet = 0
+    while quiet < 2:
+        await pilot.pause()
+        left = [
+            worker
+            for worker in app.workers
+            if not worker.is_finished and not (worker.group in _ASKING and app.screen.is_modal)
+        ]
+        quiet = 0 if left else quiet + 1
+        if left:
+            await asyncio.wait([asyncio.ensure_future(_ended(worker)) for worker in left], timeout=0.02)
+        assert time.monotonic() < end, f"still at it: {left}"
+
+
+async def _ended(worker: Any) -> None:
+    try:
+        await worker.wait()
+    except Exception:
+        return
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], bool], what: str) -> None:
+    """Until something holds that a thread or another console brings about."""
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        await pilot.pause(0.01)
+        assert time.monotonic() < end, f"waited in vain until {what}"
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Keys, each once what the one before began has ended."""
+    for key in keys:
+        await pilot.press(key)
+        await settled(pilot)
+
+
+async def write(pilot: Pilot[Any], text: str) -> None:
+    """Put a text where the cursor is, as a terminal that pastes does: a key press a letter takes seconds."""
+    assert pilot.app.screen.focused is not None
+    pilot.app.screen.focused.post_message(events.Paste(text))
+    await pilot.pause()
+
+
+def screen_text(app: ConsoleApp) -> str:
+    """What is on the screen, as text."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line).rstrip() for line in strips)
+
+
+def said(app: ConsoleApp) -> list[str]:
+    """What the console has told in passing, the newest last."""
+    return [notification.message for notification in app._notifications]
