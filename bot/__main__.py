@@ -3,7 +3,8 @@
 ``python -m bot --check`` starts nothing and prints what is configured, as JSON, for `redraft doctor`.
 
 The one place in this process where things are put together. With no chat platform configured it still runs the
-scheduled jobs. It refuses to know the model: no torch comes near this process.
+scheduled jobs. It refuses to know the model: no torch comes near this process. A platform's library is imported where
+that platform is configured.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import sys
 
 import structlog
 
+from bot.chats import Chats, Service
 from bot.check import checks
 from bot.fine_tunes import FineTunes
+from bot.jobs import Intake
 from bot.scheduler import Scheduler
 from bot.settings import BotSettings
+from engine.client import HttpClient
 from engine.learning.settings import LearningSettings
+from engine.protocols import EngineClient
 from engine.settings import EngineSettings
 from storage.database import Database
 from storage.errors import OptionNotHonoured, RedraftError, SchemaError, SettingsError
@@ -54,11 +59,40 @@ async def serve(
     )
     await scheduler.start()
     log.info("started", slack=bool(settings.slack_bot_token), discord=bool(settings.discord_bot_token))
+    client = HttpClient(database.home)
+    waiting = [asyncio.create_task(stop.wait())]
+    if settings.slack_bot_token:
+        waiting.append(asyncio.create_task(_chats(settings, learning, database, client)))
     try:
-        await stop.wait()
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await client.close()
         await scheduler.stop()
         log.info("stopped")
+
+
+async def _chats(settings: BotSettings, learning: LearningSettings, database: Database, client: EngineClient) -> bool:
+    """Serve the chat platforms that are configured.
+
+    Raises:
+        SettingsError: a platform refuses its token.
+    """
+
+    def services(intake: Intake) -> dict[str, Service]:
+        found: dict[str, Service] = {}
+        if settings.slack_bot_token:
+            from bot.slack.service import SlackService
+
+            found["slack"] = SlackService(settings, learning, database, intake, client)
+        return found
+
+    await Chats(database, services, at_once=settings.chat_summaries_at_once).run()
+    return True
 
 
 def run() -> int:
