@@ -60,7 +60,7 @@ async def serve(
     await scheduler.start()
     log.info("started", slack=bool(settings.slack_bot_token), discord=bool(settings.discord_bot_token))
     client = HttpClient(database.home)
-    waiting = [asyncio.create_task(stop.wait())]
+    waiting: list[asyncio.Task[object]] = [asyncio.create_task(_until(stop))]
     if settings.slack_bot_token:
         waiting.append(asyncio.create_task(_chats(settings, learning, database, client)))
     try:
@@ -76,7 +76,11 @@ async def serve(
         log.info("stopped")
 
 
-async def _chats(settings: BotSettings, learning: LearningSettings, database: Database, client: EngineClient) -> bool:
+async def _until(stop: asyncio.Event) -> object:
+    return await stop.wait()
+
+
+async def _chats(settings: BotSettings, learning: LearningSettings, database: Database, client: EngineClient) -> object:
     """Serve the chat platforms that are configured.
 
     Raises:
@@ -92,7 +96,7 @@ async def _chats(settings: BotSettings, learning: LearningSettings, database: Da
         return found
 
     await Chats(database, services, at_once=settings.chat_summaries_at_once).run()
-    return True
+    return None
 
 
 def run() -> int:

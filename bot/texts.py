@@ -87,7 +87,10 @@ def topic_too_long(most: int) -> str:
 READING = "Reading the messages …"
 TRY_AGAIN = "That did not work. Please try again."
 CLICK_AGAIN = "That took too long. Please press it again."
-MENTION_HELP = "Mention me with summarize, and I summarise the thread: @Redraft summarize. In a channel, /summarize help says more."
+MENTION_HELP = (
+    "Mention me with summarize, and I summarise the thread: @Redraft summarize. "
+    "In a channel, /summarize help says more."
+)
 NOT_STORED = "I could not take that at the moment. Please try again in a minute."
 THREAD_GONE = "There is nothing at that link any more, or I cannot see it."
 CHANNEL_GONE = "There is no such channel, or I cannot see it."
