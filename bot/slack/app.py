@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ class Listeners:
             name="redraft",
             client=slack.web,
             logger=logger,
-            authorize=self._authorize,
+            authorize=_authorizer(identity),
             process_before_response=True,
             request_verification_enabled=False,
             ssl_check_enabled=False,
@@ -122,14 +123,8 @@ class Listeners:
             return {"text": answer.body}
         return body if isinstance(body, dict) else None
 
-    async def _authorize(self, **_given: Any) -> AuthorizeResult:
-        me = self._identity
-        return AuthorizeResult(
-            enterprise_id=me.enterprise or None, team_id=me.team, bot_user_id=me.user, bot_id=me.bot, bot_token=None
-        )
-
     async def _failed(self, error: Exception) -> BoltResponse:
-        self._log.error("a delivery was not stored", reason=type(error).__name__)
+        self._log.error("a delivery was not stored", exc_info=error)
         return BoltResponse(status=500)
 
     async def _accept(self, key: str, kind: str, lane: Lane, user: str, **payload: Any) -> Accepted:
@@ -293,6 +288,15 @@ class Listeners:
             await ack(response_action="errors", errors={block: texts.NOT_STORED})
             return
         await ack()
+
+
+def _authorizer(me: Identity) -> Callable[..., Awaitable[AuthorizeResult]]:
+    """What bolt asks before each listener; a function, because bolt hands a method's `self` in by name."""
+
+    async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=me.enterprise or None, team_id=me.team, bot_user_id=me.user, bot_id=me.bot)
+
+    return authorize
 
 
 def _help(command: str) -> str:
