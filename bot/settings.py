@@ -26,6 +26,11 @@ class BotSettings(ProjectSettings):
     slack_api_url: str = Field(
         default="https://slack.com/api/", description="Address of Slack's Web API; another one for GovSlack."
     )
+    slack_pace: float = Field(
+        default=1.0,
+        gt=0,
+        description="Calls to Slack as a share of its documented rates; more where Slack raised yours.",
+    )
     slack_reaction: str = Field(
         default="", description="Emoji that asks for a summary of a thread when added to it (`memo`); empty is none."
     )

@@ -80,21 +80,24 @@ class Pace:
     """A bucket for each method: as many calls at once as its tier allows a minute, and refilled at that rate.
 
     Args:
+        share: of the documented rates.
         clock, sleep: for tests.
     """
 
     def __init__(
         self,
+        share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
+        self._share = share
         self._free_at: dict[str, float] = {}
 
     async def turn(self, method: str) -> None:
         """Wait for a call's turn."""
         per_minute = _TIERS.get(method, 20)
-        every, now = 60.0 / per_minute, self._clock()
+        every, now = 60.0 / per_minute / self._share, self._clock()
         # One figure a bucket: when it would be full again; it may lie a minute ahead before anybody waits.
         full_at = max(self._free_at.get(method, now), now) + every
         self._free_at[method] = full_at
@@ -120,6 +123,7 @@ class Slack:
     Args:
         token: the bot's.
         base_url: of the Web API.
+        pace: when calls are made.
     """
 
     def __init__(self, token: str, base_url: str, pace: Pace | None = None) -> None:

@@ -77,8 +77,8 @@ class History:
         wanted = min(count or self._limit, self._limit)
         raw, more = await self._newest(channel.id, wanted, since)
         if len(raw) < at_least:
-            raw, more = await self._newest(channel.id, at_least, "")
-            more = False
+            raw, more, wanted, since = (await self._newest(channel.id, at_least, ""))[0], False, at_least, ""
+            count = at_least
         found = await self._with_replies(channel.id, raw, since)
         return await self._read(channel, found, limit=wanted, more=more, counted=count > 0)
 

@@ -117,7 +117,11 @@ class People:
         Raises:
             NotThere: the app cannot see it.
         """
-        found = as_dict((await self._slack.call("conversations_info", channel=channel_id)).get("channel"))
+        try:
+            found = as_dict((await self._slack.call("conversations_info", channel=channel_id)).get("channel"))
+        except NotThere:
+            # Slack does not tell a private channel without us from none at all.
+            raise NotThere(texts.not_in_channel(texts.THE_CHANNEL, self._app)) from None
         direct = found.get("is_im") is True or found.get("is_mpim") is True
         private = found.get("is_private") is True or direct
         name = clean_name(found.get("name_normalized") or found.get("name"))

@@ -20,7 +20,7 @@ from bot.settings import BotSettings
 from bot.slack.admin_channel import AdminChannel
 from bot.slack.app import Identity, Listeners
 from bot.slack.changes import Changes
-from bot.slack.client import Slack
+from bot.slack.client import Pace, Slack
 from bot.slack.feedback import Feedback
 from bot.slack.history import History
 from bot.slack.home import Home
@@ -68,7 +68,9 @@ class SlackService:
         """
         settings = self._settings
         assert settings.slack_bot_token is not None
-        slack = self._slack = self._slack or Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
+        slack = self._slack = self._slack or Slack(
+            settings.slack_bot_token.get_secret_value(), settings.slack_api_url, Pace(settings.slack_pace)
+        )
         identity = await self._identity(slack)
         words = Words(identity.host)
         people = People(slack, identity.team, identity.name)

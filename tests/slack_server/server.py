@@ -399,7 +399,7 @@ class SlackServer:
         self._writable(given)
         if given["user"] not in self.channels[given["channel"]].members:
             raise Refused("user_not_in_channel")
-        self.ephemerals.append({**given, "by": "chat.postEphemeral"})
+        self.ephemerals.append({**given, "by": "chat.postEphemeral", "url": ""})
         return {"message_ts": f"{int(time.time())}.{next(self._numbers):06d}"}
 
     def posted(self, ts: str) -> dict[str, Any]:
@@ -478,7 +478,15 @@ class SlackServer:
                 raise Broken("response_url: a command has no original to replace")
             about["uses"] += 1
             self.calls.append(("response_url", body))
-            self.ephemerals.append({**body, "user": about["user"], "channel": about["channel"], "by": "response_url"})
+            self.ephemerals.append(
+                {
+                    **body,
+                    "user": about["user"],
+                    "channel": about["channel"],
+                    "by": "response_url",
+                    "url": str(request.url),
+                }
+            )
         except Broken as error:
             self.broken.append(str(error))
             return web.Response(status=400, text="invalid_payload")
