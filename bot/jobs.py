@@ -224,7 +224,8 @@ class Runner:
                 full = False
             if not full:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _LOOK_S)
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
 
     async def _take(self) -> bool:
         """Begin what can be begun; whether there may be more at once."""
@@ -316,6 +317,9 @@ class Runner:
             await asyncio.to_thread(self.store, job.key, end)
         except StorageError as error:
             self._log.error("the end of a job was not stored", kind=job.kind, reason=error.message)
+        if "due_at" in end:
+            wait = (end["due_at"] - self._now()).total_seconds()
+            asyncio.get_running_loop().call_later(max(0.0, wait), self.wake)
 
     async def _broke(self, working: Working, error: Exception) -> dict[str, Any]:
         job = working.job

@@ -124,11 +124,11 @@ class Socket:
 
     async def _connected(self) -> aiohttp.ClientWebSocketResponse:
         address = await self._address()
-        socket = await asyncio.wait_for(
-            # Our own watchdog looks after silence; messages of the platform may be large.
-            self._session.ws_connect(address, proxy=self._proxy, autoping=True, heartbeat=None, max_msg_size=2**24),
-            _CONNECT_S,
-        )
+        async with asyncio.timeout(_CONNECT_S):
+            # aiohttp's own answering of pings would keep the pongs from us, which our watchdog goes by.
+            socket = await self._session.ws_connect(
+                address, proxy=self._proxy, autoping=False, heartbeat=None, max_msg_size=2**24
+            )
         self.state.connections += 1
         self.state.last_heard = self._clock()
         return socket
@@ -143,6 +143,9 @@ class Socket:
                 message = await socket.receive()
                 self.state.last_heard = self._clock()
                 if message.type is aiohttp.WSMsgType.PONG:
+                    continue
+                if message.type is aiohttp.WSMsgType.PING:
+                    await socket.pong(message.data)
                     continue
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     self._log.info("connection ended", code=socket.close_code)
@@ -173,7 +176,8 @@ class Socket:
             # What was taken is still to be acknowledged on it.
             await self.settle()
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(socket.close(), 2.0)
+                async with asyncio.timeout(2.0):
+                    await socket.close()
 
     async def _watch(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Ping, and cut a connection on which nothing is heard any more."""

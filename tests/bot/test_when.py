@@ -74,8 +74,9 @@ def test_each_form_is_read(text: str, ask: Ask | None) -> None:
     "text",
     [
         "everything", "2", "since", "since 9", "since noon", "9:00 9:00", "25:00", "since 24:01", "13pm", "0h", "0",
-        "2h 3h", "2h 50", "new 50", "new 1d", "#a #b", "link:1 2h", "link:1 #a", "link:1 new", "brief detailed", "about",
-        "about ?!", "2h help", "2026-02-30", "since last", "last monday", "400d", "99999999h", "²h", "٣", "-5", "1.5h",
+        "2h 3h", "2h 50", "new 50", "new 1d", "#a #b", "link:1 2h", "link:1 #a", "link:1 new", "brief detailed",
+        "about", "about ?!", "2h help", "2026-02-30", "since last",
+        "last monday", "400d", "99999999h", "²h", "٣", "-5", "1.5h",
         "link:1 link:2 link:3 link:4 link:5 link:6", "at 9", "monday at", "2h, 3 people",
     ],
 )  # fmt: skip
@@ -151,15 +152,15 @@ def test_any_text_is_read_or_refused_with_a_sentence(text: str) -> None:
 
 
 @given(
-    st.datetimes(datetime(2025, 6, 1), datetime(2027, 1, 1)),
+    st.integers(0, 600 * 86_400).map(lambda seconds: datetime(2025, 6, 1, tzinfo=UTC) + timedelta(seconds=seconds)),
     st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"]),
     st.sampled_from(["monday", "sunday", "yesterday", "today", ""]),
     st.one_of(st.none(), st.times()),
 )
 def test_a_day_and_a_time_of_day_lie_within_the_last_week_whatever_the_clock(
-    naive: datetime, zone: str, day: str, clock: time | None
+    utc: datetime, zone: str, day: str, clock: time | None
 ) -> None:
-    now = naive.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+    now = utc.astimezone(ZoneInfo(zone))
     try:
         moment = since(When(day=day, clock=clock), now)
     except NotUnderstood:
@@ -168,7 +169,7 @@ def test_a_day_and_a_time_of_day_lie_within_the_last_week_whatever_the_clock(
     assert timedelta() <= now - moment <= timedelta(days=8)
 
 
-# Slack's words -----------------------------------------------------------------------------------------------------------
+# Slack's words ------------------------------------------------------------------------------------------------------
 
 SLACK = Words("acme.slack.com")
 
