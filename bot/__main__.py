@@ -1,6 +1,7 @@
 """The bot's process (``python -m bot``): wires settings, database and scheduler, and ends in good order on a signal.
 
-``python -m bot --check`` starts nothing and prints what is configured, as JSON, for `redraft doctor`.
+``python -m bot --check`` starts nothing, asks the configured platforms whether they take us, and prints what it found
+as JSON, for `redraft doctor`; with ``--check-settings`` it looks at the settings alone.
 
 The one place in this process where things are put together. With no chat platform configured it still runs the
 scheduled jobs. It refuses to know the model: no torch comes near this process. A platform's library is imported where
@@ -128,8 +129,8 @@ def run() -> int:
 
 def main() -> int:
     """Start the process; a failure is one sentence on standard error and an exit code."""
-    if sys.argv[1:] == ["--check"]:
-        print(json.dumps(checks()))  # noqa: T201
+    if sys.argv[1:] in (["--check"], ["--check-settings"]):
+        print(json.dumps(checks(connect=sys.argv[1] == "--check")))  # noqa: T201
         return 0
     try:
         return run()

@@ -87,7 +87,9 @@ class Summarize:
                 await self._one(working, origin, target, public=bool(given.get("public")))
             except _TOLD as error:
                 await self._messages.tell(origin, str(error))
-            await working.save(done=[*working.progress.get("done", ()), number])
+            if number + 1 < len(targets):  # the last one ends the job
+                done = [*working.progress.get("done", ()), number]
+                await working.save(done=done, summary="", stream="", older=0)
 
     def _targets(self, given: dict[str, Any]) -> list[Target]:
         ask = parse(str(given.get("text") or ""), self._words.read)
@@ -131,7 +133,6 @@ class Summarize:
             )
             await working.save(summary=summary_id, older=read.older)
         await self._show(working, origin, target, summary_id, streamer, public=public)
-        await working.save(summary="", stream="")
 
     async def _read(self, person: str, target: Target, asked_at: datetime) -> Read:
         channel = await self._people.readable(target.place.channel)

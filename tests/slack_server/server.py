@@ -69,6 +69,10 @@ class SlackServer:
         #: Answers to give in place of a method's own, in order: status, headers, body.
         self.instead: dict[str, list[tuple[int, dict[str, str], dict[str, Any]]]] = defaultdict(list)
         self.revoked = False
+        self.scopes = [
+            "app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "groups:history",
+            "groups:read", "reactions:read", "users:read",
+        ]  # fmt: skip
         self.connections = 0
         self.deaf = False
         self._streams: set[str] = set()
@@ -288,7 +292,7 @@ class SlackServer:
         except Refused as error:
             answer = {"ok": False, "error": str(error)}
         await self._notify()
-        return web.json_response({"ok": True, **answer})
+        return web.json_response({"ok": True, **answer}, headers={"x-oauth-scopes": ",".join(self.scopes)})
 
     async def _given(self, request: web.Request) -> dict[str, Any]:
         given: dict[str, Any] = dict(request.query)
