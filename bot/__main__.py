@@ -21,6 +21,7 @@ import structlog
 from bot.chats import Chats, Service
 from bot.check import checks
 from bot.fine_tunes import FineTunes
+from bot.health import HealthServer
 from bot.jobs import Intake
 from bot.scheduler import Scheduler
 from bot.settings import BotSettings
@@ -96,7 +97,16 @@ async def _chats(settings: BotSettings, learning: LearningSettings, database: Da
             found["slack"] = SlackService(settings, learning, database, intake, client)
         return found
 
-    await Chats(database, services, at_once=settings.chat_summaries_at_once).run()
+    chats = Chats(database, services, at_once=settings.chat_summaries_at_once)
+    health = HealthServer(chats.figures, lambda: chats.jobs_running)
+    try:
+        if settings.bot_port:
+            await health.start(settings.bot_port)
+        await chats.run()
+    except OSError as error:
+        raise SettingsError(f"Port {settings.bot_port} is taken.", "Set BOT_PORT to another one, or to 0.") from error
+    finally:
+        await health.stop()
     return None
 
 

@@ -46,6 +46,10 @@ class Service(Protocol):
         """Tell somebody that their job could not be done."""
         ...
 
+    def figures(self) -> Mapping[str, float]:
+        """How the connection is; see :data:`bot.health.Figures`."""
+        ...
+
     async def close(self) -> None:
         """Let go of the connections."""
         ...
@@ -77,6 +81,10 @@ class Chats:
     def jobs_running(self) -> int:
         """Jobs under way in this process."""
         return self._runner.running if self._runner is not None else 0
+
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        """How each platform's connection is."""
+        return {name: service.figures() for name, service in self.services.items()}
 
     async def run(self) -> None:
         """Serve until cancelled.

@@ -48,6 +48,9 @@ class BotSettings(ProjectSettings):
         le=64,
         description="Summaries for chats under way at once; people are told what is before them.",
     )
+    bot_port: int = Field(
+        default=0, ge=0, le=65535, description="Loopback port of the bot's `/health` and `/metrics`; 0 opens none."
+    )
     daily_job_time: str = Field(
         default="04:10", description="Local time of day of the daily job (retention), as HH:MM."
     )

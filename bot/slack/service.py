@@ -173,10 +173,17 @@ class SlackService:
         )
         await self._messages.tell(origin, texts.of_error(error))
 
-    @property
-    def socket(self) -> Socket | None:
-        """The connection, once there is one."""
-        return self._socket
+    def figures(self) -> Mapping[str, float]:
+        """How the connection is."""
+        if self._socket is None:
+            return {"connected": 0.0}
+        state = self._socket.state
+        return {
+            "connected": float(state.connected),
+            "connections": float(state.connections),
+            "deliveries": float(state.envelopes),
+            "silence_seconds": round(self._socket.silence(), 1),
+        }
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -117,6 +117,10 @@ class Socket:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def silence(self) -> float:
+        """Seconds since anything was heard, by the monotonic clock."""
+        return self._clock() - self.state.last_heard
+
     async def settle(self, grace_s: float = 2.0) -> None:
         """Wait for envelopes that are being taken."""
         if self._tasks:

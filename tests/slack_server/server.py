@@ -298,7 +298,7 @@ class SlackServer:
         given: dict[str, Any] = dict(request.query)
         if request.method == "POST":
             if request.content_type == "application/json":
-                body = await request.json()
+                body = await request.json() if await request.text() else {}
                 if not isinstance(body, dict):
                     raise Broken("a body that is no object")
                 given |= body
