@@ -102,7 +102,7 @@ class Pace:
         full_at = max(self._free_at.get(method, now), now) + every
         self._free_at[method] = full_at
         wait = full_at - now - 60.0
-        if wait > 0:
+        if wait > 1e-6:
             await self._sleep(wait)
 
 

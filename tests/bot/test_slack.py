@@ -577,6 +577,69 @@ async def test_a_trigger_that_has_expired_is_told_as_such(world: World) -> None:
     assert "press it again" in server.ephemerals[-1]["text"]
 
 
+async def test_a_correction_that_slack_delivers_four_times_is_taken_once(world: World) -> None:
+    channel, server = world.channel().id, world.slack
+    talk(server, channel, 3)
+    summary, _ = await world.summary(ANA, channel)
+    view = await server.modal(ANA, "redraft_correct", summary, channel=channel)
+    payload = server.submission(ANA, view, text0="All three of the jobs were checked by noon.")
+    for _ in range(4):
+        await server.ack(await server.send("interactive", payload))
+    # Another submission of the same text is no second correction either.
+    seen = len(server.ephemerals)
+    await server.submit(ANA, view, text0="All three of the jobs were checked by noon.")
+    await server.until(lambda: any("there already" in one["text"] for one in server.ephemerals[seen:]), "it is told")
+    assert len(world.rows(CorrectionRow, summary_id=summary)) == 1
+    assert len(world.rows(PairRow, channel=channel)) == 1
+
+
+async def test_a_long_summary_is_corrected_in_parts_and_shared_in_several_messages(world: World) -> None:
+    channel, server = world.channel().id, world.slack
+    talk(server, channel, 3)
+    summary, _ = await world.summary(ANA, channel)
+    view = await server.modal(ANA, "redraft_correct", summary, channel=channel)
+    sentences = [f"Sentence number {n} of a long report says that job {n} & its neighbour are done." for n in range(90)]
+    first = " ".join(sentences)[:2900]
+    await server.submit(ANA, view, text0=first)
+    await server.until(lambda: world.rows(CorrectionRow, summary_id=summary), "the first is stored")
+    for number in range(1, 5):
+        view = await server.modal(TOMAS, "redraft_correct", summary, channel=channel)
+        inputs = [block for block in view["blocks"] if block["block_id"].startswith("text")]
+        assert inputs[0]["label"]["text"].endswith(f"part 1 of {len(inputs)}") or len(inputs) == 1
+        last = inputs[-1]["block_id"]
+        text = inputs[-1]["element"]["initial_value"] + f"\n\nPart {number}. " + first[: 2900 - 200]
+        await server.submit(TOMAS, view, **{last: text[:3000]})
+        await server.until(lambda n=number: len(world.rows(CorrectionRow, summary_id=summary)) == n + 1, "stored")
+    newest = max(world.rows(CorrectionRow, summary_id=summary), key=lambda row: row.created_at)
+    assert newest.text.startswith(first) and len(newest.text) > 3000
+    await server.click(ANA, "redraft_share", summary, channel=channel)
+    await server.until(lambda: [one for one in server.posts if one["channel"] == channel], "it is shared")
+    await server.until(lambda: any(one["text"] == "Shared." for one in server.ephemerals[-3:]), "all of it")
+    shown = "".join(texts(one["blocks"]) for one in server.posts if one["channel"] == channel)
+    assert "".join(newest.text.replace("&", "&amp;").split()) in "".join(shown.split())
+
+
+async def test_opting_out_in_the_home_does_the_same(world: World) -> None:
+    server = world.slack
+    server.person("U0OMAR", "Omar")
+    await server.happen({"type": "app_home_opened", "user": "U0OMAR", "channel": "D0X", "tab": "home"})
+    home = (await server.until(lambda: server.homes.get("U0OMAR"), "the home is shown"))["blocks"]
+    assert "Nothing is stored about you" in texts(home)
+    await server.click("U0OMAR", "redraft_optout", buttons(home)["redraft_optout"])
+    await server.until(lambda: "You have opted out" in texts(server.homes["U0OMAR"]["blocks"]), "it is shown")
+    await server.click("U0OMAR", "redraft_optin", "optin")
+    await server.until(lambda: "You have opted out" not in texts(server.homes["U0OMAR"]["blocks"]), "and taken back")
+
+
+async def test_a_thread_whose_parent_was_deleted_is_summarised_from_its_replies(world: World) -> None:
+    channel, server = world.channel().id, world.slack
+    parent = server.write(channel, ANA, "Where shall we meet?", ago=500)
+    server.write(channel, TOMAS, "At the fountain.", ago=400, thread=parent)
+    server.channels[channel].messages[parent] |= {"subtype": "tombstone", "user": "USLACKBOT", "text": "deleted"}
+    _, shown = await world.summary(ANA, channel, server.permalink(channel, parent))
+    assert "At the fountain" in shown and "1 message by 1 person" in shown
+
+
 # What changes in Slack ----------------------------------------------------------------------------------------------
 
 

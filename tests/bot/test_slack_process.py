@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from sqlmodel import select
 
@@ -18,6 +21,8 @@ from tests.slack_server.server import BOT, buttons, texts
 
 pytestmark = pytest.mark.xdist_group("slack-bot")
 FAST = {"SLACK_PACE": "1000"}
+#: Seconds without Slack; `OUTAGE_S=30` in the environment makes it a long one.
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "2"))
 
 
 def rows(home: Path, table: type[Any], **where: Any) -> list[Any]:
@@ -193,3 +198,33 @@ async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_s
         assert "500 messages" in shown and "the oldest" in shown and "left out" in shown
         assert "Note 9999 &amp; more" in shown
         assert sum(name == "conversations.history" for name, _ in server.calls) <= 6
+
+
+async def test_an_outage_of_slack_is_survived_and_health_says_so(own_home: Path) -> None:
+    """A real one: nothing listens any more, then it does again."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with slack() as server, aiohttp.ClientSession() as web:
+        talk(server, number=3)
+
+        async def health() -> tuple[int, dict[str, Any]]:
+            async with web.get(f"http://127.0.0.1:{port}/health") as answer:
+                return answer.status, await answer.json()
+
+        with engine(own_home):
+            async with bot(server, own_home, BOT_PORT=str(port), **FAST):
+                status, said = await health()
+                assert (status, said["state"], said["platforms"]["slack"]["connected"]) == (200, "up", 1.0)
+                await server.go_away()
+                async with asyncio.timeout(20):
+                    while (await health())[0] != 503:
+                        await asyncio.sleep(0.05)
+                await asyncio.sleep(OUTAGE_S)
+                await server.come_back()
+                await server.connected(60)
+                await server.command(ANA, GENERAL)
+                assert "3 messages" in texts((await server.told(ANA))["blocks"])
+                async with web.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                    metrics = await answer.text()
+                assert 'redraft_chat_connected{platform="slack"} 1.0' in metrics
+                assert 'redraft_chat_connections{platform="slack"} 2.0' in metrics

@@ -84,6 +84,7 @@ class SlackServer:
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self.base = ""
+        self._port = 0
 
     # The workspace -------------------------------------------------------------------------------------------------
 
@@ -129,6 +130,19 @@ class SlackServer:
         await site.start()
         port = self._runner.addresses[0][1]
         self.base = f"http://127.0.0.1:{port}"
+
+    async def go_away(self) -> None:
+        """Nothing listens any more, and every connection ends."""
+        assert self._runner is not None
+        self._port = self._runner.addresses[0][1]
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        self.cut()
+
+    async def come_back(self) -> None:
+        """Listen where it listened before."""
+        assert self._runner is not None
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
 
     async def stop(self) -> None:
         for socket in self._sockets:
