@@ -52,7 +52,7 @@ class Shown:
         corrected_by: whose text it is, or empty.
         correction: that correction's id, or empty: what a further one builds on.
         first, last: times of the first and the last message covered (aware, UTC), or None.
-        older: the oldest messages of the stretch that were left out.
+        older: the oldest messages of the stretch that were left out; ``older_more`` where there may be further ones.
     """
 
     id: str
@@ -69,6 +69,7 @@ class Shown:
     last: datetime | None
     left_out: int
     older: int
+    older_more: bool
     adapter: str
     demonstration: bool
     notes: tuple[str, ...]
@@ -154,7 +155,7 @@ def shown(database: Database, summary_id: str) -> Shown | None:
         if stored is None:
             return None
         newest = newest_of(corrections.corrections(session, summary_id))
-        older = max((row.older for row in queries.answers_of(session=session, summary_id=summary_id)), default=0)
+        answers = queries.answers_of(session=session, summary_id=summary_id)
     conversation, result = stored.request.conversation, stored.result
     messages = {message.id: message for message in conversation.messages}
     return Shown(
@@ -171,7 +172,8 @@ def shown(database: Database, summary_id: str) -> Shown | None:
         first=iso_time(result.coverage.first),
         last=iso_time(result.coverage.last),
         left_out=result.coverage.left_out,
-        older=older,
+        older=max((row.older for row in answers), default=0),
+        older_more=any(row.more for row in answers),
         adapter=result.adapter,
         demonstration=result.demonstration,
         notes=result.notes,
@@ -204,6 +206,7 @@ def record_shown(
     thread: str = "",
     message: str = "",
     older: int = 0,
+    more: bool = False,
     seen_channel: str = "",
     answer_id: str = "",
     now: datetime | None = None,
@@ -220,7 +223,8 @@ def record_shown(
             session=session,
             answer=ChatAnswerRow(
                 id=answer_id or uuid.uuid4().hex, summary_id=summary_id, platform=platform, person=person,
-                private=private, channel=channel, thread=thread, message=message, older=older, created_at=moment,
+                private=private, channel=channel, thread=thread, message=message, older=older, more=more,
+                created_at=moment,
             ),
         )  # fmt: skip
         if seen_channel:

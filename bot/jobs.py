@@ -249,14 +249,14 @@ class Runner:
     def _claim(self, room: Mapping[Lane, int]) -> list[ChatJobRow]:
         moment = self._now()
         platforms = {platform for platform, _ in self._handlers}
+        lanes = [lane for lane, number in room.items() if number > 0]
         with self._database.read() as session:
-            waiting = any(
-                queries.count_before(session=session, lane=lane) for lane, number in room.items() if number > 0
-            )
-            owners = queries.other_owners(session=session, owner=self._owner) if waiting else ()
-        if not waiting:
-            return []
+            owners = queries.other_owners(session=session, owner=self._owner)
         dead = [owner for owner in owners if _is_dead(owner)]
+        # Nobody's turn to write is taken for a look that finds nothing.
+        with self._database.read() as session:
+            if not queries.any_claimable(session=session, lanes=lanes, platforms=platforms, dead=dead, now=moment):
+                return []
         rows: list[ChatJobRow] = []
         with self._database.write() as session:
             for lane, number in room.items():

@@ -103,8 +103,8 @@ ENGINE_AWAY = "The model did not come up, so I could not write this. Tell an adm
 FAILED = (
     "Something went wrong while I was at this, and trying again did not help. An administrator can see it in the log."
 )
-DIRECT_ONLY = "That is not something I can read from here."
-THE_CHANNEL = "that channel"
+DIRECT_ONLY = "I read no direct messages; name a channel or link to a message."
+THE_CHANNEL, PRIVATE_CHANNEL = "that channel", "private-channel"
 
 
 def waiting(ahead: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, false, func, or_, select, update
 from sqlmodel import Session, col
 
 from storage.chat_tables import ChatAnswerRow, ChatJobRow, ChatMarkRow, ChatOptOutRow, ChatSeenRow
@@ -56,17 +56,9 @@ def claim_jobs(
     Args:
         dead: owners that are known to have ended.
     """
-    abandoned = and_(
-        col(ChatJobRow.state) == "running",
-        or_(col(ChatJobRow.lease_until) < now, col(ChatJobRow.owner).in_(tuple(dead))),
-    )
     query = (
         select(ChatJobRow)
-        .where(
-            col(ChatJobRow.lane) == lane,
-            col(ChatJobRow.platform).in_(tuple(platforms)),
-            or_(and_(col(ChatJobRow.state) == "waiting", col(ChatJobRow.due_at) <= now), abandoned),
-        )
+        .where(_claimable(lane, platforms, dead, now))
         .order_by(col(ChatJobRow.accepted_at), col(ChatJobRow.key))
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -76,6 +68,26 @@ def claim_jobs(
         row.state, row.owner, row.lease_until, row.attempts = "running", owner, lease_until, row.attempts + 1
         session.add(row)
     return rows
+
+
+def any_claimable(
+    *, session: Session, lanes: Collection[str], platforms: Collection[str], dead: Collection[str], now: datetime
+) -> bool:
+    """Whether :func:`claim_jobs` would find something in one of the lanes."""
+    wanted = or_(false(), *(_claimable(lane, platforms, dead, now) for lane in lanes))
+    return session.scalars(select(col(ChatJobRow.key)).where(wanted).limit(1)).first() is not None
+
+
+def _claimable(lane: str, platforms: Collection[str], dead: Collection[str], now: datetime) -> ColumnElement[bool]:
+    abandoned = and_(
+        col(ChatJobRow.state) == "running",
+        or_(col(ChatJobRow.lease_until) < now, col(ChatJobRow.owner).in_(tuple(dead))),
+    )
+    return and_(
+        col(ChatJobRow.lane) == lane,
+        col(ChatJobRow.platform).in_(tuple(platforms)),
+        or_(and_(col(ChatJobRow.state) == "waiting", col(ChatJobRow.due_at) <= now), abandoned),
+    )
 
 
 def renew_leases(*, session: Session, owner: str, lease_until: datetime) -> None:

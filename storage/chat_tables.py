@@ -64,7 +64,7 @@ class ChatAnswerRow(Base, table=True):
     Attributes:
         person: whom it was shown to where it is private, else who asked for it or shared it.
         channel, thread, message: the platform's ids of where it stands; empty where it cannot be changed from here.
-        older: how many of the oldest messages were left out for the sake of the limit.
+        older: how many of the oldest messages were left out for the sake of the limit; ``more``: or more.
     """
 
     __tablename__ = "chat_answers"
@@ -82,6 +82,7 @@ class ChatAnswerRow(Base, table=True):
     thread: str = Field(default="", sa_type=CleanText)
     message: str = Field(default="", sa_type=CleanText)
     older: int = 0
+    more: bool = False
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 

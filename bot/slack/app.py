@@ -99,6 +99,7 @@ class Listeners:
             self._app.action(action)(self._click)
         for callback in _MODALS:
             self._app.view(callback)(self._submitted)
+        self._app.view_closed(modals.CORRECT)(self._closed)
         self._app.error(self._failed)
 
     async def take(self, envelope: dict[str, Any]) -> dict[str, Any] | None:
@@ -266,7 +267,16 @@ class Listeners:
                 trigger, "click", "light", user, action=str(action["action_id"]), value=str(action["value"]),
                 trigger=trigger, respond=str(body.get("response_url") or ""),
                 channel=str(where.get("channel_id") or ""), thread=str(where.get("thread_ts") or ""),
+                private=where.get("is_ephemeral") is True,
             )  # fmt: skip
+        await ack()
+
+    async def _closed(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        view = body["view"]
+        await self._accept(
+            f"{view['id']}.{view.get('hash', '')}", "closed", "light", str(body["user"]["id"]),
+            remembered=str(view["private_metadata"]),
+        )  # fmt: skip
         await ack()
 
     async def _submitted(self, ack: AsyncAck, body: dict[str, Any]) -> None:

@@ -112,7 +112,7 @@ def small_print(shown: Shown, *, shared_by: str = "", private_note: bool = False
     first, last = moment(shown.first), moment(shown.last)
     lines = [escape(texts.covers(shown.messages, shown.people, "%1", "%2" if last else ""))]
     lines = [lines[0].replace("%1", first).replace("%2", last)]
-    if left := texts.left_out(shown.older, shown.left_out):
+    if left := texts.left_out(shown.older, shown.left_out, more=shown.older_more):
         lines.append(escape(left))
     if shown.corrected_by:
         lines.append(f"*{escape(texts.corrected_by(shown.corrected_by))}*")

@@ -25,7 +25,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot import texts
-from bot.chat import NotThere
+from bot.chat import Forbidden, NotThere
 from bot.jobs import Later
 from storage.errors import RedraftError, SettingsError
 
@@ -60,7 +60,6 @@ _NOT_THERE = {
     "channel_not_found": texts.CHANNEL_GONE,
     "thread_not_found": texts.THREAD_GONE,
     "message_not_found": texts.THREAD_GONE,
-    "user_not_in_channel": texts.NOT_YOURS,
 }
 
 
@@ -151,6 +150,7 @@ class Slack:
         Raises:
             TokenRefused: the token is of no use any more.
             NotThere: the channel, thread or message is not there for the app.
+            Forbidden: the person is not in the channel any more.
             Later: Slack asks for patience, or cannot be reached.
             SlackRefused: anything else, by Slack's word for it.
         """
@@ -207,6 +207,8 @@ def _told(method: str, error: SlackApiError) -> Exception:
         return TokenRefused(
             f"Slack does not take the token any more ({code}).", "Reinstall the app and set its tokens in the .env."
         )
+    if code == "user_not_in_channel":
+        return Forbidden(texts.NOT_YOURS_ANY_MORE)
     if code in _NOT_THERE:
         return NotThere(_NOT_THERE[code])
     return SlackRefused(method, code or f"HTTP {status}")

@@ -70,7 +70,7 @@ class Feedback:
         except _TOLD as error:
             await self._messages.tell(_origin(working), str(error))
         except SlackRefused as error:
-            if error.code not in ("expired_trigger_id", "trigger_expired", "invalid_trigger_id", "trigger_exchanged"):
+            if error.code not in ("expired_trigger_id", "exchanged_trigger_id", "invalid_trigger_id", "view_expired"):
                 raise
             await self._messages.tell(_origin(working), texts.CLICK_AGAIN)
 
@@ -96,6 +96,16 @@ class Feedback:
         except _TOLD as error:
             await self._messages.tell(origin, str(error))
 
+    async def closed(self, working: Working) -> None:
+        """A modal was closed without being saved: the draft that it hid is shown again."""
+        remembered = Remembered.load(str(working.job.payload["remembered"]))
+        try:
+            found = await self._allowed(working, remembered.id)
+        except _TOLD:
+            return
+        if remembered.respond and remembered.private:
+            await self._messages.replace_private(remembered.respond, found)
+
     # Clicks --------------------------------------------------------
 
     async def _allowed(self, working: Working, summary_id: str) -> Shown:
@@ -108,10 +118,15 @@ class Feedback:
             raise Forbidden(texts.NOT_YOURS_ANY_MORE) from None
         return found
 
-    async def _opened(self, given: dict[str, Any], title: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    async def _opened(self, working: Working, title: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         """Open a modal at once, and put into it what takes a moment to find out."""
-        answer = await self._slack.call("views_open", trigger_id=str(given["trigger"]), view=modals.loading(title))
-        view_id = str(answer["view"]["id"])
+        view_id = str(working.progress.get("view") or "")
+        if not view_id:
+            trigger = str(working.job.payload["trigger"])
+            answer = await self._slack.call("views_open", trigger_id=trigger, view=modals.loading(title))
+            view_id = str(answer["view"]["id"])
+            # A trigger opens one modal: done again, the job fills the one that is open.
+            await working.save(view=view_id)
         try:
             view = await make()
         except _TOLD as error:
@@ -128,19 +143,22 @@ class Feedback:
                 builds_on="" if blind else found.correction,
                 blind=blind,
                 respond=str(given.get("respond") or ""),
+                private=bool(given.get("private")),
                 channel=str(given.get("channel") or ""),
                 thread=str(given.get("thread") or ""),
             )
             return modals.correct(found, remembered)
 
-        await self._opened(given, texts.OWN_TITLE if blind else texts.CORRECT_TITLE, make)
+        await self._opened(working, texts.OWN_TITLE if blind else texts.CORRECT_TITLE, make)
+        if blind and given.get("private") and given.get("respond"):
+            await gently(self._messages.hide(str(given["respond"])))
 
     async def _sources(self, working: Working, given: dict[str, Any]) -> None:
         async def make() -> dict[str, Any]:
             found = await self._allowed(working, str(given["value"]))
             return modals.message(texts.SOURCES_TITLE, blocks.sources(found))
 
-        await self._opened(given, texts.SOURCES_TITLE, make)
+        await self._opened(working, texts.SOURCES_TITLE, make)
 
     async def _show(self, working: Working, given: dict[str, Any]) -> None:
         async def make() -> dict[str, Any]:
@@ -149,7 +167,7 @@ class Feedback:
             everything = [block for page in pages for block in page]
             return modals.message(texts.SUMMARY_LABEL, everything[: blocks.VIEW_BLOCKS])
 
-        await self._opened(given, texts.SUMMARY_LABEL, make)
+        await self._opened(working, texts.SUMMARY_LABEL, make)
 
     async def _thumb(self, working: Working, given: dict[str, Any]) -> None:
         up = given["action"] == blocks.UP
@@ -180,7 +198,7 @@ class Feedback:
             )
             return modals.reason(remembered)
 
-        await self._opened(given, texts.REASON_TITLE, make)
+        await self._opened(working, texts.REASON_TITLE, make)
 
     async def _share(self, working: Working, given: dict[str, Any]) -> None:
         found = await self._allowed(working, str(given["value"]))
@@ -232,21 +250,21 @@ class Feedback:
             about=str(given.get("choice") or ""),
             builds_on=remembered.builds_on,
         )
-        await self._show_anew(remembered.id, origin)
+        await self._show_anew(remembered, origin)
         await self._messages.tell(origin, sentence)
         await gently(self._changed_home(origin.user))
 
-    async def _show_anew(self, summary_id: str, origin: Origin) -> None:
+    async def _show_anew(self, remembered: Remembered, origin: Origin) -> None:
         """Bring every place where a summary is shown to what it says now, as far as Slack allows."""
-        now = await asyncio.to_thread(shown, self._database, summary_id)
+        now = await asyncio.to_thread(shown, self._database, remembered.id)
         if now is None:
             return
-        public = [row for row in await asyncio.to_thread(self._answers, summary_id) if not row.private and row.message]
-        # A click on a public message has a response_url too, which would make a private one of it.
-        here = any(row.channel == origin.channel for row in public)
-        if origin.respond_now and not here:
-            await gently(self._messages.replace_private(origin.respond_now, now))
-        for row in public:
+        if remembered.private and not (
+            origin.respond_now and await self._messages.replace_private(origin.respond_now, now)
+        ):
+            await self._messages.answer(origin, now)
+        public = [row for row in await asyncio.to_thread(self._answers, remembered.id) if not row.private]
+        for row in filter(lambda row: row.message, public):
             sharer = ""
             if row.id.endswith("-shared"):
                 sharer = (await self._people.user(row.person.partition(":")[2])).name
@@ -295,7 +313,7 @@ class Feedback:
                 return modals.reject(remembered)
             return modals.edit(await asyncio.to_thread(self._text_of_pair, working.job.person, pair_id), remembered)
 
-        await self._opened(given, texts.REJECT if rejecting else texts.EDIT_TITLE, make)
+        await self._opened(working, texts.REJECT if rejecting else texts.EDIT_TITLE, make)
 
     def _text_of_pair(self, person: str, pair_id: str) -> str:
         return pairs.open_pair(self._database, pair_id=pair_id, by=person).summary

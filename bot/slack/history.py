@@ -79,7 +79,7 @@ class History:
         if len(raw) < at_least:
             raw, more, wanted, since = (await self._newest(channel.id, at_least, ""))[0], False, at_least, ""
             count = at_least
-        found = await self._with_replies(channel.id, raw, since)
+        found = await self._with_replies(channel.id, raw, since, wanted)
         return await self._read(channel, found, limit=wanted, more=more, counted=count > 0)
 
     async def _newest(self, channel: str, wanted: int, oldest: str) -> tuple[list[dict[str, Any]], bool]:
@@ -95,10 +95,15 @@ class History:
                     return found, bool(page.get("has_more")) and bool(oldest)
         return found, False
 
-    async def _with_replies(self, channel: str, raw: list[dict[str, Any]], oldest: str) -> list[dict[str, Any]]:
+    async def _with_replies(
+        self, channel: str, raw: list[dict[str, Any]], oldest: str, most: int
+    ) -> list[dict[str, Any]]:
         limit = asyncio.Semaphore(_AT_ONCE)
+        # The newest come first; what is beyond the limit is only counted, and its replies are not read.
         parents = [
-            one for one in raw if one.get("reply_count") and float(one.get("latest_reply") or 0) >= float(oldest or 0)
+            one
+            for one in raw[:most]
+            if one.get("reply_count") and float(one.get("latest_reply") or 0) >= float(oldest or 0)
         ]
 
         async def replies(parent: dict[str, Any]) -> list[dict[str, Any]]:
@@ -108,8 +113,7 @@ class History:
                 except NotThere:  # deleted since the page was read
                     return []
 
-        # Parents are the newest first: those whose replies may fit are read.
-        read = await asyncio.gather(*(replies(parent) for parent in parents[: self._limit]))
+        read = await asyncio.gather(*(replies(parent) for parent in parents))
         known = {str(one.get("ts")) for one in raw}
         return raw + [one for thread in read for one in thread if str(one.get("ts")) not in known]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from bot import texts
 from bot.answers import Shown
-from bot.chat import NotThere
+from bot.chat import Forbidden, NotThere
 from bot.slack import blocks
 from bot.slack.blocks import Block
 from bot.slack.client import Slack, SlackRefused
@@ -66,14 +66,19 @@ class Messages:
         """Tell the asker something that only they see."""
         escaped = blocks.escape(text)
         content: dict[str, Any] = {"text": escaped} | ({"blocks": list(block_list)} if block_list else {})
-        await self._privately(origin, [content])
+        await self._privately(origin, [content], harmless=True)
 
     async def answer(self, origin: Origin, shown: Shown) -> None:
-        """Show the asker a summary that only they see."""
+        """Show the asker a summary that only they see.
+
+        Raises:
+            Forbidden: they have left the channel in which they asked.
+        """
         pages = blocks.answer(shown, public=False, private_note=bool(origin.channel))
         await self._privately(origin, [{"text": blocks.fallback(shown), "blocks": page} for page in pages])
 
-    async def _privately(self, origin: Origin, contents: Sequence[dict[str, Any]]) -> None:
+    async def _privately(self, origin: Origin, contents: Sequence[dict[str, Any]], *, harmless: bool = False) -> None:
+        """Show something to one person; ``harmless`` is what they may be told wherever they are."""
         for content in contents:
             if origin.respond_now and len(contents) <= _RESPOND_USES:
                 thread = {"thread_ts": origin.thread} if origin.thread else {}
@@ -88,7 +93,10 @@ class Messages:
                     )
                     continue
                 except (NotThere, SlackRefused):
-                    pass  # the app is not in there, or the person is no longer: their own messages remain
+                    pass  # the app is not in there: the person's own messages remain
+                except Forbidden:
+                    if not harmless:
+                        raise
             await self._slack.call(
                 "chat_postMessage", channel=origin.user, unfurl_links=False, unfurl_media=False, **content
             )
@@ -149,6 +157,10 @@ class Messages:
         if len(pages) > 1:
             return False
         return await self._slack.respond(respond, replace_original=True, text=blocks.fallback(shown), blocks=pages[0])
+
+    async def hide(self, respond: str) -> bool:
+        """Take a private summary out of sight while its reader writes without it."""
+        return await self._slack.respond(respond, replace_original=True, text=blocks.escape(texts.HIDDEN_WHILE_WRITING))
 
     async def remove(self, channel: str, ts: str) -> None:
         """Delete a message of ours; one that is gone is no failure."""

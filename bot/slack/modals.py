@@ -29,6 +29,7 @@ class Remembered:
         blind: whether they write without the draft.
         seen: the pair's mark as it was shown.
         respond: the ``response_url`` of the message in which they clicked, or empty.
+        private: whether that message is theirs alone, so that it can be replaced for them.
         channel, thread: where that message stands; empty in the home.
         between: what stood between the pieces of a long text.
     """
@@ -38,6 +39,7 @@ class Remembered:
     blind: bool = False
     seen: str = ""
     respond: str = ""
+    private: bool = False
     channel: str = ""
     thread: str = ""
     between: list[str] = field(default_factory=list)
@@ -89,7 +91,9 @@ def correct(shown: Shown, remembered: Remembered) -> Block:
         },
     }  # fmt: skip
     blocks = inputs if remembered.blind else [*inputs, about]
-    return _view(title, blocks, close=texts.CANCEL, submit=texts.SAVE, callback=CORRECT, remembered=remembered)
+    view = _view(title, blocks, close=texts.CANCEL, submit=texts.SAVE, callback=CORRECT, remembered=remembered)
+    # The draft that was hidden comes back when they change their mind.
+    return view | ({"notify_on_close": True} if remembered.blind and remembered.private else {})
 
 
 def reason(remembered: Remembered) -> Block:

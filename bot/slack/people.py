@@ -95,13 +95,15 @@ class People:
         return dict(zip(wanted, await asyncio.gather(*map(self.user, wanted)), strict=True))
 
     async def channel_names(self, channel_ids: Iterable[str]) -> dict[str, str]:
-        """Names of channels that are mentioned, without their ``#``; private ones that the app is not in stay ids."""
+        """Names of channels that are mentioned, without their ``#``; of a private one only that it is private."""
         found = {}
         for channel_id in dict.fromkeys(channel_ids):
             known = self._channels.get(channel_id)
             if known is None or known[0] <= self._clock():
                 try:
-                    name = (await self.channel(channel_id)).title.removeprefix("#")
+                    channel = await self.channel(channel_id)
+                    # As Slack does for those who are not in it, whom a summary may reach as well.
+                    name = channel.title.removeprefix("#") if channel.public else texts.PRIVATE_CHANNEL
                 except (NotThere, SlackRefused):
                     name = ""
                 self._keep(self._channels, channel_id, name)
@@ -117,8 +119,15 @@ class People:
         Raises:
             NotThere: the app cannot see it.
         """
+        if channel_id.startswith("D"):
+            raise NotThere(texts.DIRECT_ONLY)
         try:
             found = as_dict((await self._slack.call("conversations_info", channel=channel_id)).get("channel"))
+        except SlackRefused as error:
+            # Direct messages, which the app asks for no scope to read.
+            if error.code in ("missing_scope", "method_not_supported_for_channel_type"):
+                raise NotThere(texts.DIRECT_ONLY) from None
+            raise
         except NotThere:
             # Slack does not tell a private channel without us from none at all.
             raise NotThere(texts.not_in_channel(texts.THE_CHANNEL, self._app)) from None

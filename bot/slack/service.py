@@ -108,6 +108,7 @@ class SlackService:
             ("slack", "summarize"): summarize.run,
             ("slack", "click"): said.click,
             ("slack", "submitted"): said.submitted,
+            ("slack", "closed"): said.closed,
             ("slack", "home"): home.opened,
             ("slack", "redraft"): home.command,
             ("slack", "changed"): changes.changed,

@@ -8,7 +8,8 @@ ends that part; everything else that goes wrong is the job's to try again.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,13 +21,15 @@ from bot.slack.history import History
 from bot.slack.messages import Messages, Origin, Streamer
 from bot.slack.people import People
 from bot.slack.words import Words
-from bot.when import Ask, NotUnderstood, parse, since
+from bot.when import LONGEST_FOCUS, Ask, NotUnderstood, parse, since
+from engine.formats.slack_text import Names, readable
 from storage import chat_queries as queries
 from storage.database import Database
 from storage.errors import InputError, NotPermitted, OptionNotHonoured
 
 #: What `/summarize` alone means: a day, but at least so many messages.
 _DAY, _AT_LEAST = timedelta(days=1), 20
+_USER, _CHANNEL = re.compile(r"<@([UW][A-Z0-9]+)"), re.compile(r"<#([CG][A-Z0-9]+)>")
 #: What is told to the asker and ends there.
 _TOLD = (NotUnderstood, NotThere, NotPermitted, InputError, OptionNotHonoured)
 
@@ -89,7 +92,7 @@ class Summarize:
                 await self._messages.tell(origin, str(error))
             if number + 1 < len(targets):  # the last one ends the job
                 done = [*working.progress.get("done", ()), number]
-                await working.save(done=done, summary="", stream="", older=0)
+                await working.save(done=done, summary="", stream="", older=0, more=False)
 
     def _targets(self, given: dict[str, Any]) -> list[Target]:
         ask = parse(str(given.get("text") or ""), self._words.read)
@@ -104,11 +107,20 @@ class Summarize:
             return [Target(self._place(channel, thread), ask, True)]
         return [Target(self._place(ask.channel or channel), ask, ask.channel in ("", channel))]
 
+    async def _focus(self, ask: Ask) -> Ask:
+        """A topic as a person would read it: Slack writes `&amp;` and ids into commands."""
+        if not any(mark in ask.focus for mark in "<&"):
+            return ask
+        users = await self._people.names(_USER.findall(ask.focus))
+        channels = await self._people.channel_names(_CHANNEL.findall(ask.focus))
+        names = Names({key: user.name for key, user in users.items()}, channels)
+        return replace(ask, focus=readable(ask.focus, names)[:LONGEST_FOCUS])
+
     def _place(self, channel: str, thread: str = "") -> Place:
         return Place("slack", self._team, channel, thread)
 
     async def _one(self, working: Working, origin: Origin, target: Target, *, public: bool) -> None:
-        person, place, ask = working.job.person, target.place, target.ask
+        person, place, ask = working.job.person, target.place, await self._focus(target.ask)
         if not target.here:
             await self._people.require(person, place)
             # What is of another place is nobody's business here.
@@ -131,7 +143,7 @@ class Summarize:
                 still_allowed=still_allowed,
                 sink=streamer,
             )
-            await working.save(summary=summary_id, older=read.older)
+            await working.save(summary=summary_id, older=read.older, more=read.more)
         await self._show(working, origin, target, summary_id, streamer, public=public)
 
     async def _read(self, person: str, target: Target, asked_at: datetime) -> Read:
@@ -183,6 +195,7 @@ class Summarize:
                 thread=origin.thread if public else "",
                 message=message,
                 older=int(working.progress.get("older") or 0),
+                more=bool(working.progress.get("more")),
                 seen_channel=target.place.channel if not target.place.thread else "",
                 # The same when it is shown again after a crash.
                 answer_id=f"{summary_id}-asked",

@@ -298,6 +298,13 @@ async def test_a_second_correction_builds_on_the_first_and_a_blind_one_does_not_
     view = await server.modal(PRIYA, "redraft_own", summary, channel=channel)
     assert "initial_value" not in view["blocks"][0]["element"]
     assert "export" not in texts(view["blocks"])
+    await server.until(lambda: "hidden" in server.ephemerals[-1]["text"], "the draft is hidden meanwhile")
+    assert server.ephemerals[-1]["replace_original"] is True and "blocks" not in server.ephemerals[-1]
+    # She changes her mind, and the draft is back; then again.
+    closed = {"type": "view_closed", "team": {"id": TEAM}, "user": {"id": PRIYA}, "view": view, "is_cleared": False}
+    await server.ack(await server.send("interactive", closed))
+    await server.until(lambda: "one by one" in texts(server.ephemerals[-1].get("blocks", [])), "it is shown again")
+    view = await server.modal(PRIYA, "redraft_own", summary, channel=channel)
     await server.submit(PRIYA, view, text0="Six jobs, six checks, no trouble before lunch.")
     await server.until(lambda: len(world.rows(CorrectionRow, summary_id=summary)) == 3, "the blind one is stored")
     first, second, blind = sorted(world.rows(CorrectionRow, summary_id=summary), key=lambda row: row.created_at)
@@ -553,6 +560,37 @@ async def test_rate_limits_and_failures_of_slack_delay_an_answer_and_lose_nothin
     _, shown = await world.summary(ANA, channel)
     assert "3 messages" in shown
     assert all(not left for left in server.instead.values())
+
+
+async def test_a_topic_with_slacks_own_marks_is_shown_as_a_person_would_write_it(world: World) -> None:
+    channel = world.channel().id
+    world.slack.write(channel, ANA, "Tomas sent the R&amp;D invoices.", ago=100)
+    _, shown = await world.summary(ANA, channel, f"1d about R&amp;D invoices of <@{TOMAS}|tomas>")
+    assert "about R&amp;D invoices of @Tomas" in shown and "<@" not in shown
+
+
+async def test_direct_messages_are_not_read_and_a_private_channels_name_stays_private(world: World) -> None:
+    told = await world.answer(ANA, "D0DIRECT")
+    assert "no direct messages" in told["text"]
+    private, channel = world.channel(ANA, private=True), world.channel().id
+    world.slack.write(channel, ANA, f"As said in <#{private.id}> and <#{channel}>, all is well.")
+    _, shown = await world.summary(TOMAS, channel)
+    assert (
+        private.name not in shown and "#private-channel" in shown and f"#{world.slack.channels[channel].name}," in shown
+    )
+
+
+async def test_whoever_left_the_channel_in_which_they_asked_is_not_sent_its_summary(world: World) -> None:
+    channel, server = world.channel(ANA, TOMAS, private=True), world.slack
+    server.write(channel.id, ANA, "The attic code is on the door.")
+    payload = server.slash(TOMAS, channel.id, "")
+    channel.members.remove(TOMAS)
+    server.instead["response_url"] += [(404, {}, {})] * 2
+    before = len(server.posts)
+    await server.ack(await server.send("slash_commands", payload))
+    await server.until(lambda: len(server.posts) > before, "he is told in his own messages")
+    assert server.posts[-1]["channel"] == TOMAS and "not in that channel any more" in server.posts[-1]["text"]
+    assert not any("attic" in str(one) for one in (*server.posts, *server.ephemerals))
 
 
 async def test_what_may_not_be_posted_is_told(world: World) -> None:

@@ -28,6 +28,7 @@ def a_summary(text: str, **given: Any) -> Shown:
         "id": "f" * 32, "place": Place("slack", "T1", "C1"), "title": "#general", "text": text, "style": "standard",
         "focus": "", "corrected_by": "", "correction": "", "messages": 12, "people": 3,
         "first": datetime(2026, 3, 1, tzinfo=UTC), "last": datetime(2026, 3, 2, tzinfo=UTC), "left_out": 1, "older": 40,
+        "older_more": False,
         "adapter": "base", "demonstration": True, "notes": (), "sentences": (), "asked_by": "slack:U1",
         "created_at": datetime(2026, 3, 2, tzinfo=UTC), **given,
     }  # fmt: skip

@@ -235,7 +235,12 @@ class SlackServer:
         }  # fmt: skip
         if channel:
             payload["channel"] = {"id": channel, "name": "x"}
-            payload["container"] = {"type": "message", "channel_id": channel, "message_ts": ts or "1.0"}
+            payload["container"] = {
+                "type": "message",
+                "channel_id": channel,
+                "message_ts": ts or "1.0",
+                "is_ephemeral": not ts,
+            }
             if thread:
                 payload["container"]["thread_ts"] = thread
             payload["response_url"] = self.response_url(user=user, channel=channel, original=True)

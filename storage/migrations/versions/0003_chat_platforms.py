@@ -61,6 +61,7 @@ def upgrade() -> None:
     sa.Column('thread', sa.Text(), nullable=False),
     sa.Column('message', sa.Text(), nullable=False),
     sa.Column('older', sa.Integer(), nullable=False),
+    sa.Column('more', sa.Boolean(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['summary_id'], ['summaries.id'], name=op.f('fk_chat_answers_summary_id_summaries'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_chat_answers'))
