@@ -151,8 +151,10 @@ THANKS_DOWN = "Thank you. 👎 noted."
 NO_LINK = "no link"
 
 
-def title(where: str, focus: str, style: str) -> str:
+def title(where: str, focus: str, style: str, *, thread: bool = False) -> str:
     """The line above a summary."""
+    if thread:
+        where = f"Thread in {where}" if where else "Thread"
     about = f" about {focus}" if focus else ""
     named = {"brief": " (brief)", "detailed": " (detailed)", "actions": " (actions)"}.get(style, "")
     return f"{where or 'Summary'}{about}{named}"

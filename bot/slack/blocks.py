@@ -104,7 +104,7 @@ def answer(shown: Shown, *, public: bool, shared_by: str = "", private_note: boo
 
 
 def _title(shown: Shown) -> str:
-    return texts.title(shown.title, shown.focus, shown.style)
+    return texts.title(shown.title, shown.focus, shown.style, thread=bool(shown.place.thread))
 
 
 def small_print(shown: Shown, *, shared_by: str = "", private_note: bool = False) -> list[Block]:

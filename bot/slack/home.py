@@ -153,7 +153,7 @@ def _summary(one: Shown) -> list[Block]:
     ]
     return [
         blocks.section(
-            f"*{blocks.escape(texts.title(one.title, one.focus, one.style))}*\n"
+            f"*{blocks.escape(texts.title(one.title, one.focus, one.style, thread=bool(one.place.thread)))}*\n"
             f"{blocks.escaped_pieces(_beginning(one.text))[0]}"
         ),
         *blocks.small_print(one)[:1],
