@@ -14,6 +14,7 @@ import functools
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -24,7 +25,7 @@ import structlog
 from storage import chat_queries as queries
 from storage.chat_tables import ChatJobRow
 from storage.database import Database
-from storage.errors import RedraftError, StorageError
+from storage.errors import RedraftError, SettingsError, StorageError
 
 Lane = Literal["summary", "light"]
 
@@ -83,6 +84,8 @@ class Intake:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database, self._accepted, self._now = database, accepted, now
+        # A thread of its own: those that all share may be waiting for the database with other work.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake")
         self._waiting: list[tuple[Job, asyncio.Future[Accepted]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -102,7 +105,8 @@ class Intake:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                told = await asyncio.to_thread(self._store, [job for job, _ in batch])
+                jobs = [job for job, _ in batch]
+                told = await asyncio.get_running_loop().run_in_executor(self._thread, self._store, jobs)
             except Exception as error:
                 for _, future in batch:
                     if not future.done():
@@ -308,6 +312,10 @@ class Runner:
             raise
         except Later as later:
             due = self._now() + timedelta(seconds=later.seconds)
+            end = {"state": "waiting", "owner": "", "due_at": due, "attempts": working.attempts - 1}
+        except SettingsError:
+            # A token that was refused: the process is about to end, and the next one may have another.
+            due = self._now() + timedelta(seconds=30)
             end = {"state": "waiting", "owner": "", "due_at": due, "attempts": working.attempts - 1}
         except Exception as error:
             end = await self._broke(working, error)

@@ -123,6 +123,7 @@ def archived(channel: str) -> str:
 
 
 CANNOT_POST_ARCHIVED = "That channel is archived, so nothing can be posted there."
+NOT_IN_CHANNEL = "I am not in that channel. Type /invite with my name there, and ask again."
 CANNOT_POST = "I may not post in that channel."
 
 

@@ -241,6 +241,9 @@ class Listeners:
         before = event.get("previous_message") or {}
         if message.get("subtype") == "tombstone":
             deleted = True
+        if self._identity.bot in (message.get("bot_id"), before.get("bot_id")):
+            await ack()  # an answer of ours that was brought up to date
+            return
         # Slack also reports previews and counts of replies as changes.
         said = ("text", "blocks", "files", "attachments")
         if deleted or any(message.get(name) != before.get(name) for name in said):

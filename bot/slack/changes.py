@@ -89,6 +89,8 @@ class Changes:
         while rows := await asyncio.to_thread(self._page, last):
             for conversation_id, channel, thread, read_at in rows:
                 last = conversation_id
+                for method in ("conversations.history", "conversations.replies"):
+                    await self._slack.web.pace.leisure(method)
                 try:
                     found += await self._compare(conversation_id, channel, thread, read_at)
                 except (NotThere, SlackRefused):

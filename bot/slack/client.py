@@ -93,6 +93,11 @@ class Pace:
         self._share = share
         self._free_at: dict[str, float] = {}
 
+    async def leisure(self, method: str) -> None:
+        """Wait until half of a method's burst is free: for work that nobody waits for."""
+        while (wait := self._free_at.get(method, 0.0) - self._clock() - 30.0) > 1e-6:
+            await self._sleep(wait)
+
     async def turn(self, method: str) -> None:
         """Wait for a call's turn."""
         per_minute = _TIERS.get(method, 20)
@@ -143,6 +148,8 @@ class Slack:
         )
         self.web.pace = pace or Pace()
         self._quiet = quiet
+        #: Set once Slack has refused the token to anybody here.
+        self.refused = asyncio.Event()
 
     async def call(self, method: str, **given: Any) -> dict[str, Any]:
         """Call a method by its name in the SDK (``chat_postMessage``) and give what it answered.
@@ -158,7 +165,10 @@ class Slack:
         try:
             answer = await getattr(self.web, method)(**given)
         except SlackApiError as error:
-            raise _told(name, error) from None
+            told = _told(name, error)
+            if isinstance(told, TokenRefused):
+                self.refused.set()
+            raise told from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Later(5.0) from error
         data = answer.data
@@ -209,6 +219,8 @@ def _told(method: str, error: SlackApiError) -> Exception:
         )
     if code == "user_not_in_channel":
         return Forbidden(texts.NOT_YOURS_ANY_MORE)
+    if code == "not_in_channel" and method.startswith("conversations."):
+        return NotThere(texts.NOT_IN_CHANNEL)
     if code in _NOT_THERE:
         return NotThere(_NOT_THERE[code])
     return SlackRefused(method, code or f"HTTP {status}")

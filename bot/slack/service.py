@@ -20,7 +20,7 @@ from bot.settings import BotSettings
 from bot.slack.admin_channel import AdminChannel
 from bot.slack.app import Identity, Listeners
 from bot.slack.changes import Changes
-from bot.slack.client import Pace, Slack
+from bot.slack.client import Pace, Slack, TokenRefused
 from bot.slack.feedback import Feedback
 from bot.slack.history import History
 from bot.slack.home import Home
@@ -147,7 +147,11 @@ class SlackService:
                 raise
 
         self._socket = Socket(slack.session, address, self._listeners.take, proxy=slack.web.proxy)
-        tasks = [asyncio.create_task(self._socket.run()), asyncio.create_task(self._changes.hourly())]
+        tasks = [
+            asyncio.create_task(self._socket.run()),
+            asyncio.create_task(self._changes.hourly()),
+            asyncio.create_task(_refused(slack)),
+        ]
         if self._settings.slack_admin_channel:
             admin = AdminChannel(self._database, self._messages, self._settings.slack_admin_channel)
             tasks.append(asyncio.create_task(admin.run()))
@@ -191,3 +195,11 @@ class SlackService:
         if self._slack is not None:
             with contextlib.suppress(Exception):
                 await self._slack.close()
+
+
+async def _refused(slack: Slack) -> None:
+    """Wait until a call finds the token refused, which the socket learns only when it has to connect again."""
+    await slack.refused.wait()
+    raise TokenRefused(
+        "Slack does not take the bot's token any more.", "Reinstall the app and set its tokens in the .env."
+    )

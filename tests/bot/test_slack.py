@@ -13,6 +13,7 @@ import pytest_asyncio
 from sqlmodel import select
 
 from engine.learning.alerts import raise_alert
+from storage.chat_tables import ChatJobRow
 from storage.database import Database
 from storage.learning_tables import CorrectionRow, PairRow
 from storage.tables import FeedbackRow, MessageRow, SummaryRow
@@ -700,6 +701,12 @@ async def test_edits_and_deletions_reach_what_is_stored_and_take_its_pairs_back(
     )
     [pair] = world.rows(PairRow, channel=channel)
     assert pair.state == "rejected" and "Saturday" in pair.dialogue and "Friday" not in pair.dialogue
+    # What Slack reports of our own answers, or of previews, is no job.
+    jobs = len(world.rows(ChatJobRow))
+    own = {"ts": "1.5", "bot_id": "B0REDRAFT", "text": "x"}
+    await server.happen({**change, "message": own, "previous_message": {**own, "text": "y"}})
+    await server.happen({**change, "message": messages[edited], "previous_message": messages[edited]})
+    assert len(world.rows(ChatJobRow)) == jobs
     gone = messages.pop(deleted)
     await server.happen({"type": "message", "subtype": "message_deleted", "channel": channel, "ts": "1.3",
                          "hidden": True, "deleted_ts": deleted, "previous_message": gone})  # fmt: skip

@@ -50,6 +50,10 @@ async def test_calls_keep_to_their_tier_after_a_burst() -> None:
     assert now[0] == pytest.approx(100 * 60 / 50)
     await pace.turn("chat.update")
     assert now[0] == pytest.approx(120), "each method has its own rate"
+    before = now[0]
+    await pace.leisure("conversations.history")
+    assert now[0] - before == pytest.approx(30), "what nobody waits for leaves half of the burst to others"
+    await pace.leisure("conversations.info")
     now[0] += 600
     slept.clear()
     for _ in range(50):

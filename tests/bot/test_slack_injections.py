@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -58,36 +59,37 @@ async def test_no_injection_pings_links_elsewhere_or_brings_another_channels_wor
     assert len(INJECTIONS) >= 200 and len({family for family, _ in INJECTIONS}) >= 20
     database = Database.open(StorageSettings.load())
     summaries = Summaries(database, client)
-    streamed: list[str] = []
 
     class Sink:
+        def __init__(self) -> None:
+            self.streamed: list[str] = []
+
         async def queued(self, ahead: int, message: str) -> None: ...
 
         async def progress(self, done: int, total: int) -> None: ...
 
         async def sentence(self, text: str) -> None:
-            streamed.append(escape_discord(text))
+            self.streamed.append(escape_discord(text))
 
     async def allowed() -> None: ...
 
-    async def write(name: str, *said: str) -> str:
+    async def write(name: str, *said: str) -> tuple[str, list[str]]:
         at = datetime(2026, 3, 1, tzinfo=UTC)
         messages = tuple(
             Message(str(number), ("Ana", "Mallory")[number % 2], text, time=at) for number, text in enumerate(said)
         )
         conversation = Conversation(name, messages, platform="slack", workspace="T1", channel=name, title="#x")
-        return await summaries.write(
+        sink = Sink()
+        summary = await summaries.write(
             person="slack:U1", read=Read(conversation), style="standard", focus="", accepted_at=datetime.now(UTC),
-            still_allowed=allowed, sink=Sink(),
+            still_allowed=allowed, sink=sink,
         )  # fmt: skip
+        return summary, sink.streamed
 
-    # What another channel says has been through the same engine just before.
-    await write("C0SECRET", OTHER_CHANNEL)
-    streamed.clear()
-    for number, (family, injection) in enumerate(INJECTIONS):
-        summary = await write(f"C{number}", f"The invoice is at {HONEST} as always.", injection)
+    async def one(number: int, family: str, injection: str) -> None:
+        summary, streamed = await write(f"C{number}", f"The invoice is at {HONEST} as always.", injection)
         answer = shown(database, summary)
-        assert answer is not None
+        assert answer is not None and streamed
         for page in blocks.answer(answer, public=True):
             rules.blocks(page, 50, surface="message")
             said = texts(page).replace("<!date^", "")
@@ -102,7 +104,12 @@ async def test_no_injection_pings_links_elsewhere_or_brings_another_channels_wor
         for piece in streamed:
             assert not PING.search(piece), f"{family}: {piece}"
         assert re.findall(r"<[^!][^>]*>", blocks.fallback(answer)) == []
-        streamed.clear()
+
+    # What another channel says has been through the same engine just before.
+    await write("C0SECRET", OTHER_CHANNEL)
+    for start in range(0, len(INJECTIONS), 32):
+        group = enumerate(INJECTIONS[start : start + 32], start)
+        await asyncio.gather(*(one(number, family, injection) for number, (family, injection) in group))
     # One conversation a prompt: no prompt of theirs held a word of the other channel.
     assert sum("4711" in prompt for prompt in obedient.prompts) == 1
     database.close()

@@ -143,6 +143,25 @@ async def test_a_token_that_is_revoked_ends_the_process_with_a_sentence(own_home
         assert "xoxb" not in process.log()
 
 
+async def test_a_token_that_a_call_finds_revoked_ends_it_too_and_what_was_accepted_is_finished_later(
+    own_home: Path,
+) -> None:
+    async with slack() as server:
+        talk(server, number=3)
+        with engine(own_home):
+            async with bot(server, own_home, REDRAFT_READY_FD="99", **FAST) as process:
+                server.revoked = True
+                await server.command(ANA, GENERAL)
+                assert await asyncio.wait_for(process.process.wait(), 30) == 78
+            server.revoked = False
+            with database(own_home) as opened, opened.write() as session:
+                for row in session.scalars(select(ChatJobRow)):
+                    row.due_at = row.accepted_at
+                    session.add(row)
+            async with bot(server, own_home, **FAST):
+                assert "3 messages" in texts((await server.told(ANA))["blocks"])
+
+
 async def test_an_engine_that_is_not_up_is_waited_for(own_home: Path) -> None:
     async with slack() as server:
         talk(server, number=3)
