@@ -135,7 +135,8 @@ class Changes:
         threads = {thread} if thread else {parent for _, parent in ours.values() if parent}
         found: dict[str, dict[str, Any]] = {}
         if not thread:
-            tops = sorted(ts for ts, (_, parent) in ours.items() if not parent)
+            # A thread's first message comes with its replies; it may be far older than the stretch.
+            tops = sorted(ts for ts, (_, parent) in ours.items() if not parent and ts not in threads)
             if tops:
                 async for page in self._slack.pages(
                     "conversations_history", channel=channel, oldest=tops[0], latest=tops[-1], inclusive=True,

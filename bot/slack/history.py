@@ -80,6 +80,8 @@ class History:
             raw, more, wanted, since = (await self._newest(channel.id, at_least, ""))[0], False, at_least, ""
             count = at_least
         found = await self._with_replies(channel.id, raw, since, wanted)
+        if since:
+            found += await self._older_threads(channel.id, since)
         return await self._read(channel, found, limit=wanted, more=more, counted=count > 0)
 
     async def _newest(self, channel: str, wanted: int, oldest: str) -> tuple[list[dict[str, Any]], bool]:
@@ -116,6 +118,16 @@ class History:
         read = await asyncio.gather(*(replies(parent) for parent in parents))
         known = {str(one.get("ts")) for one in raw}
         return raw + [one for thread in read for one in thread if str(one.get("ts")) not in known]
+
+    async def _older_threads(self, channel: str, since: str) -> list[dict[str, Any]]:
+        """What was answered since in threads that had begun before, as far back as one page; with their first messages.
+
+        Slack lists a channel's messages by when threads began, so that what goes on in older ones is not among them.
+        """
+        answer = await self._slack.call("conversations_history", channel=channel, latest=since, limit=_PAGE)
+        raw = dicts(answer.get("messages"))
+        alive = [one for one in raw if float(one.get("latest_reply") or 0) >= float(since)]
+        return await self._with_replies(channel, alive, since, len(alive)) if alive else []
 
     async def _replies(self, channel: str, ts: str, oldest: str = "") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
