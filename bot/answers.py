@@ -31,7 +31,8 @@ from storage.learning_tables import CorrectionRow
 
 #: How long a request waits for an engine that is starting, busy or being restarted, in all.
 _PATIENCE = timedelta(minutes=15)
-_BUSY_S, _AWAY_S = 3.0, 2.0
+#: Waits grow with the age of the request, between these bounds in seconds.
+_SOONEST_S, _LATEST_S = 2.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,16 @@ class Summaries:
     def __init__(self, database: Database, client: EngineClient) -> None:
         self._database, self._client = database, client
 
+    async def ready(self, accepted_at: datetime) -> None:
+        """Return if the engine takes requests; asked before messages are read, so that none are read in vain.
+
+        Raises:
+            Later: it is away; the job is to be done again.
+            EngineUnavailable: it has been for too long.
+        """
+        if (await self._client.health()).state in ("down", "draining"):
+            raise _later(EngineUnavailable("The engine is not running."), accepted_at)
+
     async def write(
         self,
         *,
@@ -119,10 +130,8 @@ class Summaries:
         request = SummaryRequest(conversation=read.conversation, style=style, focus=focus)
         try:
             result = await self._ask(request, sink or Quiet())
-        except EngineBusy as error:
-            raise _later(error, accepted_at, _BUSY_S) from error
-        except EngineUnavailable as error:
-            raise _later(error, accepted_at, _AWAY_S) from error
+        except (EngineBusy, EngineUnavailable) as error:
+            raise _later(error, accepted_at) from error
         await still_allowed()
         return await asyncio.to_thread(
             records.store_summary, self._database, request, result, asked_by=person, now=datetime.now(UTC)
@@ -144,8 +153,9 @@ class Summaries:
         raise EngineUnavailable("The engine said nothing.")
 
 
-def _later(error: Exception, accepted_at: datetime, seconds: float) -> Exception:
-    return Later(seconds) if datetime.now(UTC) - accepted_at < _PATIENCE else error
+def _later(error: Exception, accepted_at: datetime) -> Exception:
+    age = datetime.now(UTC) - accepted_at
+    return Later(min(max(age.total_seconds() / 4, _SOONEST_S), _LATEST_S)) if age < _PATIENCE else error
 
 
 def shown(database: Database, summary_id: str) -> Shown | None:

@@ -128,6 +128,7 @@ class Summarize:
         summary_id = str(working.progress.get("summary") or "")
         streamer = await self._streamer(working, origin) if public and not summary_id else None
         if not summary_id:
+            await self._summaries.ready(working.accepted_at)
             read = await self._read(person, target, working.accepted_at)
 
             async def still_allowed() -> None:

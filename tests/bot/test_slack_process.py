@@ -41,7 +41,6 @@ async def test_what_was_accepted_before_a_kill_is_finished_after_it_and_shown_on
             command = server.slash(ANA, GENERAL, "")
             await server.ack(await server.send("slash_commands", command))
             await server.ack(await server.send("events_api", mention))
-            await server.until(lambda: any(name == "conversations.history" for name, _ in server.calls), "it is at it")
             await first.kill()
         assert server.ephemerals == []
         with engine(own_home):
@@ -167,7 +166,8 @@ async def test_an_engine_that_is_not_up_is_waited_for(own_home: Path) -> None:
         talk(server, number=3)
         async with bot(server, own_home, **FAST):
             await server.command(ANA, GENERAL)
-            await server.until(lambda: any(name == "conversations.history" for name, _ in server.calls), "it has read")
+            await asyncio.sleep(0.5)  # it looks for the engine in vain, and reads nothing in vain
+            assert not any(name == "conversations.history" for name, _ in server.calls)
             with engine(own_home):
                 assert "3 messages" in texts((await server.told(ANA))["blocks"])
 
