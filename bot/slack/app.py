@@ -30,14 +30,7 @@ from storage.errors import StorageError
 
 #: What these listeners are of, for the manifest's test.
 COMMANDS = ("/summarize", "/redraft")
-EVENTS = (
-    "app_home_opened",
-    "app_mention",
-    "message.channels",
-    "message.groups",
-    "reaction_added",
-    "user_change",
-)
+EVENTS = ("app_home_opened", "app_mention", "message.channels", "message.groups", "reaction_added")
 SHORTCUT = "summarize_thread"
 _CLICKS = (
     blocks.SHARE, blocks.CORRECT, blocks.OWN, blocks.UP, blocks.DOWN, blocks.SOURCES, blocks.SHOW,
@@ -94,7 +87,6 @@ class Listeners:
         self._app.event("app_home_opened")(self._home)
         self._app.event({"type": "message", "subtype": "message_changed"})(self._changed)
         self._app.event({"type": "message", "subtype": "message_deleted"})(self._changed)
-        self._app.event("user_change")(self._user_changed)
         for action in (*_CLICKS, blocks.OPT_OUT, blocks.OPT_IN):
             self._app.action(action)(self._click)
         for callback in _MODALS:
@@ -251,10 +243,6 @@ class Listeners:
             await self._accept(
                 str(body["event_id"]), "changed", "light", "", channel=str(event["channel"]), ts=ts, deleted=deleted
             )
-        await ack()
-
-    async def _user_changed(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        await self._accept(str(body["event_id"]), "user", "light", "", changed=str(body["event"]["user"]["id"]))
         await ack()
 
     # Clicks and modals ----------------------------------------------------------------------------------------------

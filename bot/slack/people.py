@@ -186,10 +186,6 @@ class People:
         except (ValueError, KeyError, OSError):
             return ZoneInfo("UTC")
 
-    def forget(self, user_id: str) -> None:
-        """Ask for a user anew: Slack says that something changed."""
-        self._users.pop(user_id, None)
-
     def _keep(self, cache: dict[str, Any], key: str, value: object) -> None:
         if len(cache) >= _MOST_CACHED:
             cache.clear()

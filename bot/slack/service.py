@@ -96,9 +96,6 @@ class SlackService:
             at_once=settings.chat_summaries_at_once, reaction=settings.slack_reaction,
         )  # fmt: skip
 
-        async def user_changed(working: Working) -> None:
-            people.forget(str(working.job.payload["changed"]))
-
         async def unclear(working: Working) -> None:
             given = working.job.payload
             origin = Origin(str(given["user"]), str(given["channel"]), str(given.get("thread") or ""))
@@ -112,7 +109,6 @@ class SlackService:
             ("slack", "home"): home.opened,
             ("slack", "redraft"): home.command,
             ("slack", "changed"): changes.changed,
-            ("slack", "user"): user_changed,
             ("slack", "unclear"): unclear,
         }
 

@@ -116,8 +116,6 @@ async def test_names_are_asked_for_once_and_again_when_they_are_stale(server: Sl
     server.users[ANA]["profile"]["display_name"] = "Ana Lucía"
     now[0] += 3700
     assert (await team.user(ANA)).name == "Ana Lucía" and asked() == 4
-    team.forget(ANA)
-    assert (await team.user(ANA)).name == "Ana Lucía" and asked() == 5
 
 
 async def test_rights_are_those_of_members_and_of_full_members_where_it_is_public(

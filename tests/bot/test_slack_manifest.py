@@ -24,7 +24,7 @@ SCOPES = {
     "chat_delete": {"chat:write"}, "chat_startStream": {"chat:write"}, "chat_appendStream": {"chat:write"},
     "chat_stopStream": {"chat:write"},
     "app_home_opened": set(), "app_mention": {"app_mentions:read"}, "message.channels": {"channels:history"},
-    "message.groups": {"groups:history"}, "reaction_added": {"reactions:read"}, "user_change": {"users:read"},
+    "message.groups": {"groups:history"}, "reaction_added": {"reactions:read"},
 }  # fmt: skip
 
 
