@@ -1,9 +1,11 @@
 """The bot's process (``python -m bot``): wires settings, database and scheduler, and ends in good order on a signal.
 
-``python -m bot --check`` starts nothing and prints what is configured, as JSON, for `redraft doctor`.
+``python -m bot --check`` starts nothing, asks the configured platforms whether they take us, and prints what it found
+as JSON, for `redraft doctor`; with ``--check-settings`` it looks at the settings alone.
 
 The one place in this process where things are put together. With no chat platform configured it still runs the
-scheduled jobs. It refuses to know the model: no torch comes near this process.
+scheduled jobs. It refuses to know the model: no torch comes near this process. A platform's library is imported where
+that platform is configured.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ import sys
 
 import structlog
 
+from bot.chats import Chats, Service
 from bot.check import checks
 from bot.fine_tunes import FineTunes
+from bot.health import HealthServer
+from bot.jobs import Intake
 from bot.scheduler import Scheduler
 from bot.settings import BotSettings
+from engine.client import HttpClient
 from engine.learning.settings import LearningSettings
+from engine.protocols import EngineClient
 from engine.settings import EngineSettings
 from storage.database import Database
 from storage.errors import OptionNotHonoured, RedraftError, SchemaError, SettingsError
@@ -54,11 +61,53 @@ async def serve(
     )
     await scheduler.start()
     log.info("started", slack=bool(settings.slack_bot_token), discord=bool(settings.discord_bot_token))
+    client = HttpClient(database.home)
+    waiting: list[asyncio.Task[object]] = [asyncio.create_task(_until(stop))]
+    if settings.slack_bot_token:
+        waiting.append(asyncio.create_task(_chats(settings, learning, database, client)))
     try:
-        await stop.wait()
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await client.close()
         await scheduler.stop()
         log.info("stopped")
+
+
+async def _until(stop: asyncio.Event) -> object:
+    return await stop.wait()
+
+
+async def _chats(settings: BotSettings, learning: LearningSettings, database: Database, client: EngineClient) -> object:
+    """Serve the chat platforms that are configured.
+
+    Raises:
+        SettingsError: a platform refuses its token.
+    """
+
+    def services(intake: Intake) -> dict[str, Service]:
+        found: dict[str, Service] = {}
+        if settings.slack_bot_token:
+            from bot.slack.service import SlackService
+
+            found["slack"] = SlackService(settings, learning, database, intake, client)
+        return found
+
+    chats = Chats(database, services, at_once=settings.chat_summaries_at_once)
+    health = HealthServer(chats.figures, lambda: chats.jobs_running)
+    try:
+        if settings.bot_port:
+            await health.start(settings.bot_port)
+        await chats.run()
+    except OSError as error:
+        raise SettingsError(f"Port {settings.bot_port} is taken.", "Set BOT_PORT to another one, or to 0.") from error
+    finally:
+        await health.stop()
+    return None
 
 
 def run() -> int:
@@ -90,8 +139,8 @@ def run() -> int:
 
 def main() -> int:
     """Start the process; a failure is one sentence on standard error and an exit code."""
-    if sys.argv[1:] == ["--check"]:
-        print(json.dumps(checks()))  # noqa: T201
+    if sys.argv[1:] in (["--check"], ["--check-settings"]):
+        print(json.dumps(checks(connect=sys.argv[1] == "--check")))  # noqa: T201
         return 0
     try:
         return run()

@@ -1,4 +1,4 @@
-"""What `redraft doctor` is told about the chat platforms: a list of findings, made without connecting to anything.
+"""What `redraft doctor` is told about the chat platforms: a list of findings, made by asking those that are configured.
 
 Plain dictionaries of strings, because they cross a process boundary: the command line may not import this package.
 """
@@ -9,15 +9,24 @@ from bot.settings import BotSettings
 from storage.errors import SettingsError
 
 
-def checks() -> list[dict[str, str]]:
-    """One finding a platform: ``name``, ``status`` (``ok``, ``warn``, ``fail``), ``finding`` and ``fix``."""
+def checks(*, connect: bool = True) -> list[dict[str, str]]:
+    """Findings on each platform: ``name``, ``status`` (``ok``, ``warn``, ``fail``), ``finding`` and ``fix``.
+
+    Args:
+        connect: ask the platforms; otherwise only the settings are looked at.
+    """
     try:
         settings = BotSettings.load()
     except SettingsError as error:
         return [_finding("Chats", "fail", error.message, error.hint)]
     found = []
     if settings.slack_bot_token and settings.slack_app_token:
-        found.append(_finding("Slack", "ok", "both tokens are set"))
+        if connect:
+            from bot.slack.check import checks as ask_slack
+
+            found += ask_slack(settings)
+        else:
+            found.append(_finding("Slack", "ok", "both tokens are set"))
     elif missing := settings.missing_slack_token:
         found.append(_finding("Slack", "fail", f"{missing} is not set, and Slack needs both", f"Set {missing}."))
     else:

@@ -23,6 +23,34 @@ class BotSettings(ProjectSettings):
     discord_bot_token: SecretStr | None = Field(
         default=None, description="Discord bot token, from the Bot page of the developer portal."
     )
+    slack_api_url: str = Field(
+        default="https://slack.com/api/", description="Address of Slack's Web API; another one for GovSlack."
+    )
+    slack_pace: float = Field(
+        default=1.0,
+        gt=0,
+        description="Calls to Slack as a share of its documented rates; more where Slack raised yours.",
+    )
+    slack_reaction: str = Field(
+        default="", description="Emoji that asks for a summary of a thread when added to it (`memo`); empty is none."
+    )
+    slack_admin_channel: str = Field(
+        default="", description="Id of the Slack channel that alerts are posted to; empty posts none."
+    )
+    slack_reviewers: str = Field(
+        default="",
+        description="Who decides on a channel's corrections: `C01AB:U01 U02, C02CD:U03`; empty is administrators only.",
+    )
+    chat_max_messages: int = Field(default=1000, ge=20, le=20_000, description="Most messages read for one summary.")
+    chat_summaries_at_once: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Summaries for chats under way at once; people are told what is before them.",
+    )
+    bot_port: int = Field(
+        default=0, ge=0, le=65535, description="Loopback port of the bot's `/health` and `/metrics`; 0 opens none."
+    )
     daily_job_time: str = Field(
         default="04:10", description="Local time of day of the daily job (retention), as HH:MM."
     )
@@ -47,6 +75,35 @@ class BotSettings(ProjectSettings):
         if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
             raise ValueError("is not a time of day such as 04:10")
         return value
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+            raise ValueError("is not an address such as https://slack.com/api/")
+        return value if value.endswith("/") else f"{value}/"
+
+    @field_validator("slack_reaction")
+    @classmethod
+    def _emoji(cls, value: str) -> str:
+        return value.strip().strip(":")
+
+    @field_validator("slack_reviewers")
+    @classmethod
+    def _reviewers(cls, value: str) -> str:
+        for entry in filter(None, (part.strip() for part in value.split(","))):
+            if not re.fullmatch(r"[CG][A-Z0-9]+:\s*[UW][A-Z0-9]+(\s+[UW][A-Z0-9]+)*", entry):
+                raise ValueError("is not of the form C01AB:U01 U02, C02CD:U03")
+        return value
+
+    @property
+    def slack_reviewers_by_channel(self) -> dict[str, frozenset[str]]:
+        """User ids by the channel for which they are named."""
+        found: dict[str, frozenset[str]] = {}
+        for entry in filter(None, (part.strip() for part in self.slack_reviewers.split(","))):
+            channel, _, people = entry.partition(":")
+            found[channel] = found.get(channel, frozenset()) | frozenset(people.split())
+        return found
 
     @property
     def missing_slack_token(self) -> str:

@@ -14,7 +14,8 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, false
 from sqlalchemy.types import JSON
 from sqlmodel import Field
 
-from storage import learning_tables as learning_tables  # registers the learning loop's tables in the same metadata
+from storage import chat_tables as chat_tables  # these two register further tables in the same metadata
+from storage import learning_tables as learning_tables
 from storage.base import Base as Base  # whoever takes it from here has every table registered
 from storage.types import CleanText, UtcDateTime
 

@@ -35,7 +35,7 @@ from tests.databases import (
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 _OURS = (
-    "REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_",
+    "REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_", "CHAT_", "BOT_",
     "PAIRS_", "TRAIN_", "GATE_", "PROMOTION_", "WATCH_", "ERASURE_",
 )  # fmt: skip
 

@@ -42,7 +42,8 @@ def test_command_runs_with_the_model_libraries_unimportable(arguments: list[str]
 
 
 @pytest.mark.parametrize(
-    "module", ["bot.__main__", "bot.scheduler", "engine.client", "admin.doctor", "admin.supervisor"]
+    "module",
+    ["bot.__main__", "bot.scheduler", "bot.slack.service", "engine.client", "admin.doctor", "admin.supervisor"],
 )
 def test_module_imports_with_the_model_libraries_unimportable(module: str, tmp_path: Path) -> None:
     done = _python(f"import {module}", home=tmp_path)

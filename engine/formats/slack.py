@@ -9,7 +9,7 @@ It opens no file but the export's indexes, and knows nothing of Slack's network 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -93,6 +93,28 @@ def read(value: Any, name: str, *, path: Path | None = None) -> Conversation:
         thread=next(iter(roots)) if len(roots) == 1 and len(messages) > 1 else "",
         public=index.public,
     )
+
+
+def messages_of(
+    raw: Iterable[dict[str, Any]],
+    *,
+    users: Mapping[str, str],
+    channels: Mapping[str, str],
+    bots: Collection[str],
+    channel: str,
+    host: str,
+) -> tuple[Message, ...]:
+    """Messages as Slack's interface gives them, as a person would read them, replies after what they answer.
+
+    Args:
+        raw: in any order; one that is given twice counts once.
+        users, channels: display names by id.
+        bots: the users that are apps.
+        channel: the id of the channel that they stand in.
+        host: the workspace's host (``team.slack.com``), for permalinks; empty makes none.
+    """
+    reader = _Reader(Names(users=dict(users), channels=dict(channels)), Index(bots=set(bots)), channel, host)
+    return _threaded(_unique(reader.message(entry, number) for number, entry in enumerate(raw, start=1)))
 
 
 def _open(value: Any, name: str) -> _Envelope:

@@ -21,6 +21,7 @@ from engine.learning.ledger import Ledger, pseudonym_of
 from engine.learning.succession import settle
 from engine.learning.tainted import ERASED, retire
 from engine.text.parts import tidy, tidy_name
+from storage import chat_queries as chats
 from storage import erasure_queries as queries
 from storage import erasure_removal as removal
 from storage import pair_queries
@@ -272,6 +273,7 @@ def remove(
     removal.blank_titles(session=session, conversations=found.touched)
     if subject.kind == "user":
         removal.delete_messages(session=session, platform=subject.platform, account=subject.account)
+        chats.delete_person(session=session, person=subject.id)
         _forget_name(session, subject)
     removal.delete_near_keys(session=session, keys=found.keys)
     removal.delete_splits_of_what_is_gone(session=session, keys=found.keys)

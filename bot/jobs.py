@@ -1,0 +1,379 @@
+"""What the chat platforms ask for, accepted by one insert and then done, once, whatever happens in between.
+
+:class:`Intake` stores what was delivered under the delivery's key and says whether it is new; whoever calls it
+acknowledges right after. Deliveries that come at once share a transaction. :class:`Runner` works jobs off in two lanes
+(those that wait for the model, and the rest), keeps a lease on what it works at, and takes over what a process that
+died has left. It knows no platform: handlers are given by name. Payloads go when a job has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import psutil
+import structlog
+
+from storage import chat_queries as queries
+from storage.chat_tables import ChatJobRow
+from storage.database import Database
+from storage.errors import RedraftError, SettingsError, StorageError
+
+Lane = Literal["summary", "light"]
+
+#: How long a job belongs to a process that says nothing more; one on this machine that ended is known at once.
+_LEASE = timedelta(seconds=30)
+_RENEW_S = 8.0
+#: How often is looked for jobs that another process has accepted, or that are due again.
+_LOOK_S = 1.0
+#: A job that broke is begun so often in all; each time it waits longer.
+_ATTEMPTS = 4
+#: Keys of ended jobs are known so long: platforms deliver again within hours.
+_KEPT = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be done for somebody; see :class:`storage.chat_tables.ChatJobRow`."""
+
+    key: str
+    platform: str
+    kind: str
+    lane: Lane
+    person: str = ""
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a delivery: whether it is ``new``, and how many jobs of its lane were ``ahead`` of it."""
+
+    new: bool
+    ahead: int
+
+
+class Later(Exception):
+    """Raised by a handler: do this job again after so many seconds; it counts as no failed attempt."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Intake:
+    """Accepts jobs: on return they are stored.
+
+    Args:
+        database: where.
+        accepted: called in the loop when something new was stored, to wake whoever works it off.
+        now: the clock, for tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        accepted: Callable[[], None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database, self._accepted, self._now = database, accepted, now
+        # A thread of its own: those that all share may be waiting for the database with other work.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake")
+        self._waiting: list[tuple[Job, asyncio.Future[Accepted]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def accept(self, job: Job) -> Accepted:
+        """Store a job, unless its key is known.
+
+        Raises:
+            StorageError: it could not be stored; it was not accepted.
+        """
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._waiting.append((job, future))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        return await future
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                jobs = [job for job, _ in batch]
+                told = await asyncio.get_running_loop().run_in_executor(self._thread, self._store, jobs)
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), accepted in zip(batch, told, strict=True):
+                if not future.done():
+                    future.set_result(accepted)
+            if any(accepted.new for accepted in told):
+                self._accepted()
+
+    def _store(self, jobs: list[Job]) -> list[Accepted]:
+        moment = self._now()
+        told = []
+        with self._database.write() as session:
+            before = {lane: queries.count_before(session=session, lane=lane) for lane in {job.lane for job in jobs}}
+            for number, job in enumerate(jobs):
+                # Microseconds keep those of one batch in the order in which they came.
+                at = moment + timedelta(microseconds=number)
+                row = ChatJobRow(
+                    key=job.key, platform=job.platform, kind=job.kind, lane=job.lane, person=job.person,
+                    payload=job.payload, accepted_at=at, due_at=at,
+                )  # fmt: skip
+                new = bool(queries.insert_jobs(session=session, jobs=[row]))
+                told.append(Accepted(new, before[job.lane]))
+                before[job.lane] += new
+        return told
+
+
+class Working:
+    """A job under way, as its handler sees it.
+
+    Attributes:
+        job: what is to be done.
+        attempts: how often it was begun, this time included.
+        accepted_at: when it was accepted.
+        progress: what was done of it before.
+    """
+
+    def __init__(self, runner: Runner, row: ChatJobRow) -> None:
+        self.job = Job(row.key, row.platform, row.kind, _lane(row.lane), row.person, dict(row.payload))
+        self.attempts, self.accepted_at = row.attempts, row.accepted_at
+        self.progress: dict[str, Any] = dict(row.progress)
+        self._runner = runner
+
+    @property
+    def last_attempt(self) -> bool:
+        """Whether it is not begun again if it breaks now."""
+        return self.attempts >= _ATTEMPTS
+
+    async def save(self, **progress: Any) -> None:
+        """Remember what is done of it, so that whoever does it again begins from there."""
+        self.progress |= progress
+        await asyncio.to_thread(self._runner.store, self.job.key, {"progress": self.progress})
+
+
+Handler = Callable[[Working], Awaitable[None]]
+
+
+class Runner:
+    """Works jobs off until it is stopped.
+
+    Args:
+        database: where they are.
+        handlers: what does a job, by platform and kind.
+        failed: called with a job that will not be tried again, and why, to tell the person; may be None.
+        lanes: how many jobs of each lane at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        handlers: Mapping[tuple[str, str], Handler],
+        *,
+        failed: Callable[[Working, RedraftError | None], Awaitable[None]] | None = None,
+        lanes: Mapping[Lane, int],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database, self._handlers, self._failed = database, handlers, failed
+        self._lanes, self._now = lanes, now
+        self._owner = _this_process()
+        self._tasks: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._log = structlog.get_logger("jobs")
+
+    @property
+    def running(self) -> int:
+        """How many jobs are under way here."""
+        return len(self._tasks)
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._loops = [asyncio.create_task(self._look()), asyncio.create_task(self._renew())]
+
+    async def stop(self, grace_s: float = 3.0) -> None:
+        """Take nothing more; what does not end within the grace waits for the next process."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        tasks = [task for _, task in self._tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                full = await self._take()
+            except StorageError as error:
+                self._log.warning("jobs were not looked for", reason=error.message)
+                full = False
+            if not full:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+
+    async def _take(self) -> bool:
+        """Begin what can be begun; whether there may be more at once."""
+        room: dict[Lane, int] = {
+            lane: most - sum(of == lane for of, _ in self._tasks.values()) for lane, most in self._lanes.items()
+        }
+        if not any(number > 0 for number in room.values()):
+            return False
+        rows = await asyncio.to_thread(self._claim, room)
+        for row in rows:
+            working = Working(self, row)
+            task = asyncio.create_task(self._work(working))
+            self._tasks[row.key] = (working.job.lane, task)
+            task.add_done_callback(functools.partial(self._ended, row.key))
+        return False
+
+    def _ended(self, key: str, _task: asyncio.Task[None]) -> None:
+        self._tasks.pop(key, None)
+        self._wake.set()
+
+    def _claim(self, room: Mapping[Lane, int]) -> list[ChatJobRow]:
+        moment = self._now()
+        platforms = {platform for platform, _ in self._handlers}
+        lanes = [lane for lane, number in room.items() if number > 0]
+        with self._database.read() as session:
+            owners = queries.other_owners(session=session, owner=self._owner)
+        dead = [owner for owner in owners if _is_dead(owner)]
+        # Nobody's turn to write is taken for a look that finds nothing.
+        with self._database.read() as session:
+            if not queries.any_claimable(session=session, lanes=lanes, platforms=platforms, dead=dead, now=moment):
+                return []
+        rows: list[ChatJobRow] = []
+        with self._database.write() as session:
+            for lane, number in room.items():
+                if number > 0:
+                    rows += queries.claim_jobs(
+                        session=session, lane=lane, platforms=platforms, limit=number, owner=self._owner, dead=dead,
+                        now=moment, lease_until=moment + _LEASE,
+                    )  # fmt: skip
+        return rows
+
+    async def _renew(self) -> None:
+        cleaned = datetime.min.replace(tzinfo=UTC)
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            moment = self._now()
+            clean = moment - cleaned > timedelta(hours=1)
+            try:
+                if self._tasks or clean:
+                    await asyncio.to_thread(self._keep, moment, clean)
+            except StorageError as error:
+                self._log.warning("leases were not renewed", reason=error.message)
+            else:
+                cleaned = moment if clean else cleaned
+
+    def _keep(self, moment: datetime, clean: bool) -> None:
+        with self._database.write() as session:
+            queries.renew_leases(session=session, owner=self._owner, lease_until=moment + _LEASE)
+            if clean:
+                queries.delete_ended_jobs(session=session, before=moment - _KEPT)
+
+    async def _work(self, working: Working) -> None:
+        job = working.job
+        handler = self._handlers.get((job.platform, job.kind))
+        end: dict[str, Any]
+        try:
+            if handler is None:
+                raise StorageError(f"Nothing here knows how to do {job.kind!r}.")
+            if working.attempts > _ATTEMPTS:
+                # Whoever began it last died over it, as those before did.
+                raise StorageError("It was begun too often.")
+            await handler(working)
+            end = {"state": "done"}
+        except asyncio.CancelledError:
+            await asyncio.shield(
+                asyncio.to_thread(
+                    self.store, job.key, {"state": "waiting", "owner": "", "attempts": working.attempts - 1}
+                )
+            )
+            raise
+        except Later as later:
+            due = self._now() + timedelta(seconds=later.seconds)
+            end = {"state": "waiting", "owner": "", "due_at": due, "attempts": working.attempts - 1}
+        except SettingsError:
+            # A token that was refused: the process is about to end, and the next one may have another.
+            due = self._now() + timedelta(seconds=30)
+            end = {"state": "waiting", "owner": "", "due_at": due, "attempts": working.attempts - 1}
+        except Exception as error:
+            end = await self._broke(working, error)
+        if end["state"] in ("done", "failed"):
+            end |= {"payload": {}, "progress": {}, "finished_at": self._now(), "lease_until": None}
+        try:
+            await asyncio.to_thread(self.store, job.key, end)
+        except StorageError as error:
+            self._log.error("the end of a job was not stored", kind=job.kind, reason=error.message)
+        if "due_at" in end:
+            wait = (end["due_at"] - self._now()).total_seconds()
+            asyncio.get_running_loop().call_later(max(0.0, wait), self.wake)
+
+    async def _broke(self, working: Working, error: Exception) -> dict[str, Any]:
+        job = working.job
+        told = error if isinstance(error, RedraftError) else None
+        if told is None:
+            self._log.error("a job broke", kind=job.kind, attempt=working.attempts, exc_info=error)
+        else:
+            self._log.warning("a job could not be done", kind=job.kind, reason=type(error).__name__)
+        if not working.last_attempt and working.attempts < _ATTEMPTS:
+            wait = timedelta(seconds=2.0**working.attempts)
+            return {"state": "waiting", "owner": "", "due_at": self._now() + wait}
+        if self._failed is not None:
+            try:
+                await self._failed(working, told)
+            except Exception as second:
+                self._log.error("a person could not be told of a failure", kind=job.kind, exc_info=second)
+        return {"state": "failed"}
+
+    def store(self, key: str, values: dict[str, Any]) -> None:
+        """Change a job of this process.
+
+        Raises:
+            StorageError: it cannot be stored.
+        """
+        with self._database.write() as session:
+            queries.change_job(session=session, key=key, owner=self._owner, values=values)
+
+
+def _lane(name: str) -> Lane:
+    return "summary" if name == "summary" else "light"
+
+
+def _this_process() -> str:
+    process = psutil.Process()
+    return f"{socket.gethostname()}/{os.getpid()}/{process.create_time()}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether a process of this machine has ended; of another machine's nothing is known but its lease."""
+    host, _, rest = owner.partition("/")
+    number, _, born = rest.partition("/")
+    if host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        return str(psutil.Process(int(number)).create_time()) != born
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False

@@ -1,0 +1,1 @@
+"""Slack: its listeners and messages, translated to and from the use cases of :mod:`bot`."""

@@ -1,0 +1,64 @@
+"""What is asked of the tables when messages change on their platform, and nothing else; no rule lives here.
+
+As in :mod:`storage.queries`: the session of the caller's transaction, and keyword arguments only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, exists, select
+from sqlmodel import Session, col
+
+from storage.erasure_queries import messages_of as _by
+from storage.learning_tables import PairRow
+from storage.tables import ConversationRow, MessageRow
+
+
+def messages_with_id(*, session: Session, platform: str, channel: str, message_id: str) -> Sequence[MessageRow]:
+    """A message of a channel in every conversation that holds it."""
+    return session.scalars(
+        select(MessageRow)
+        .join(ConversationRow, col(ConversationRow.id) == col(MessageRow.conversation_id))
+        .where(
+            col(ConversationRow.platform) == platform,
+            col(ConversationRow.channel) == channel,
+            col(MessageRow.id) == message_id,
+        )
+    ).all()
+
+
+def messages_by(*, session: Session, platform: str, account: str) -> Sequence[MessageRow]:
+    """A person's messages on a platform."""
+    return session.scalars(select(MessageRow).where(_by(platform, account))).all()
+
+
+def pairs_of_conversation(*, session: Session, conversation_id: str) -> Sequence[PairRow]:
+    """The pairs of a stored conversation."""
+    return session.scalars(
+        select(PairRow).where(col(PairRow.conversation_id) == conversation_id).order_by(col(PairRow.id))
+    ).all()
+
+
+def delete_empty_conversations(*, session: Session, ids: Collection[str]) -> None:
+    """Delete those of the conversations that hold no message any more, with what is under them."""
+    held = exists().where(col(MessageRow.conversation_id) == col(ConversationRow.id))
+    for one in sorted(ids):
+        session.execute(delete(ConversationRow).where(col(ConversationRow.id) == one, ~held))
+
+
+def stored_conversations(
+    *, session: Session, platform: str, after: str = "", limit: int = 100
+) -> Sequence[tuple[str, str, str, datetime]]:
+    """Conversations of a platform in order of their ids: id, channel, thread, and when each was last read."""
+    rows = session.execute(
+        select(
+            col(ConversationRow.id), col(ConversationRow.channel), col(ConversationRow.thread),
+            col(ConversationRow.read_at),
+        )
+        .where(col(ConversationRow.platform) == platform, col(ConversationRow.id) > after)
+        .order_by(col(ConversationRow.id))
+        .limit(limit)
+    )  # fmt: skip
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
