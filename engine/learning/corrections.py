@@ -4,7 +4,7 @@ A correction is kept whole, with the words it changed, and replaces no other. It
 text: written without the draft, or with at least ``PAIRS_MIN_CHANGE`` of the draft's words changed, by all who had a
 hand in it together. Below that it counts as feedback, because models are fine-tuned on human-made text only; so do
 corrections of direct messages, which train nothing. An author who had an earlier correction before them builds on it:
-their distance is counted from there, and their pair takes the earlier one's place.
+their distance is counted from there, and their pair takes the earlier one's place once it is approved.
 
 Who may read and correct a conversation is for the platforms to say.
 """
@@ -161,7 +161,7 @@ def write_blind(
 ) -> Arrival:
     """Take a summary that a person wrote of a stored conversation, with no draft of it before them.
 
-    A later one by the same person takes the place of theirs before.
+    A later one by the same person takes the place of theirs before once it is approved.
 
     Args:
         by: who wrote it.

@@ -334,5 +334,5 @@ def test_a_pair_that_was_rejected_since_is_not_trained_on_when_its_turn_comes(
     assert process.wait(60) == 1
     ended = stored(database, row.id)
     assert ended.state == "failed"
-    assert ended.message.startswith("Pairs of this run were erased, rejected or are no longer authorised")
+    assert ended.message.startswith("Pairs of this run were erased or rejected, or may not be trained on any more")
     assert ended.adapter_id == ""
