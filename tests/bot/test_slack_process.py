@@ -139,6 +139,11 @@ async def test_a_token_that_is_revoked_ends_the_process_with_a_sentence(own_home
         assert calls.count("apps.connections.open") <= 2
         async with bot(server, own_home, connected=False, REDRAFT_READY_FD="99", **FAST) as process:
             assert await asyncio.wait_for(process.process.wait(), 30) == 78
+        # So does an app token that may not open connections.
+        server.revoked = False
+        server.instead["apps.connections.open"].append((200, {}, {"ok": False, "error": "missing_scope"}))
+        async with bot(server, own_home, connected=False, REDRAFT_READY_FD="99", **FAST) as process:
+            assert await asyncio.wait_for(process.process.wait(), 30) == 78
         assert "xoxb" not in process.log()
 
 
