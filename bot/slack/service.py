@@ -90,7 +90,7 @@ class SlackService:
             self._database, Summaries(self._database, self._client), history, people, messages, words,
             team=identity.team,
         )  # fmt: skip
-        changes = self._changes = Changes(self._database, slack, history)
+        changes = self._changes = Changes(self._database, slack, history, people)
         self._listeners = Listeners(
             slack, self._intake, identity, words,
             at_once=settings.chat_summaries_at_once, reaction=settings.slack_reaction,

@@ -194,6 +194,7 @@ async def test_what_was_edited_and_deleted_while_the_bot_was_down_is_found_at_st
             "edited": {"user": ANA, "ts": f"{time.time() + 1:.6f}"},
         }
         del messages[second], messages[reply]
+        server.channels[GENERAL].private = True
         async with bot(server, own_home, **FAST):
 
             def swept() -> bool:
@@ -205,6 +206,7 @@ async def test_what_was_edited_and_deleted_while_the_bot_was_down_is_found_at_st
                     await asyncio.sleep(0.1)
         [pair] = rows(own_home, PairRow)
         assert pair.state == "rejected" and "import job" in pair.dialogue and "A reply" not in pair.dialogue
+        assert pair.public is False, "of a channel that was made private meanwhile"
 
 
 async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_says_what_was_left_out(
