@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, select, update
 from sqlmodel import Session, col
 
 from storage.erasure_queries import messages_of as _by
@@ -62,3 +63,15 @@ def stored_conversations(
         .limit(limit)
     )  # fmt: skip
     return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def close_channel(*, session: Session, platform: str, channel: str) -> int:
+    """Take a channel's conversations and pairs for private ones; how many pairs were not."""
+    here = (col(ConversationRow.platform) == platform, col(ConversationRow.channel) == channel)
+    session.execute(update(ConversationRow).where(*here, col(ConversationRow.public)).values(public=False))
+    done: Any = session.execute(
+        update(PairRow)
+        .where(col(PairRow.platform) == platform, col(PairRow.channel) == channel, col(PairRow.public))
+        .values(public=False)
+    )
+    return int(done.rowcount)

@@ -41,6 +41,8 @@ class AdminChannel:
                 await self.look()
             except (StorageError, NotThere, SlackRefused, Later) as error:
                 self._log.warning("alerts were not posted", reason=type(error).__name__)
+            except Exception as error:
+                self._log.error("looking for alerts broke", exc_info=error)
             await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> int:

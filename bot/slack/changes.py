@@ -16,6 +16,7 @@ from bot.chat import NotThere
 from bot.jobs import Later, Working
 from bot.slack.client import Slack, SlackRefused
 from bot.slack.history import History
+from bot.slack.people import People
 from engine.formats.values import dicts, unix_time
 from engine.learning import changes
 from storage import change_queries as queries
@@ -30,8 +31,8 @@ _PAGE = 200
 class Changes:
     """Does the jobs, and sweeps."""
 
-    def __init__(self, database: Database, slack: Slack, history: History) -> None:
-        self._database, self._slack, self._history = database, slack, history
+    def __init__(self, database: Database, slack: Slack, history: History, people: People) -> None:
+        self._database, self._slack, self._history, self._people = database, slack, history, people
         self._log = structlog.get_logger("slack.changes")
 
     async def changed(self, working: Working) -> None:
@@ -86,18 +87,29 @@ class Changes:
     async def sweep(self) -> int:
         """Compare what is stored with Slack; how many messages had changed."""
         last, found = "", 0
+        seen: set[str] = set()
         while rows := await asyncio.to_thread(self._page, last):
             for conversation_id, channel, thread, read_at in rows:
                 last = conversation_id
                 for method in ("conversations.history", "conversations.replies"):
                     await self._slack.web.pace.leisure(method)
                 try:
+                    if channel not in seen:
+                        seen.add(channel)
+                        await self._closed(channel)
                     found += await self._compare(conversation_id, channel, thread, read_at)
                 except (NotThere, SlackRefused):
                     continue  # the app was taken out of the channel: nothing can be said of it
                 except Later as later:
                     await asyncio.sleep(min(later.seconds, 60.0))
         return found
+
+    async def _closed(self, channel: str) -> None:
+        """A channel that was public when it was read and is private now."""
+        if not (await self._people.channel(channel)).public:
+            await asyncio.to_thread(
+                changes.channel_closed, self._database, platform="slack", channel=channel, now=datetime.now(UTC)
+            )
 
     def _page(self, after: str) -> list[tuple[str, str, str, datetime]]:
         with self._database.read() as session:

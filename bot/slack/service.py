@@ -20,7 +20,7 @@ from bot.settings import BotSettings
 from bot.slack.admin_channel import AdminChannel
 from bot.slack.app import Identity, Listeners
 from bot.slack.changes import Changes
-from bot.slack.client import Pace, Slack, TokenRefused
+from bot.slack.client import Pace, Slack, SlackRefused, TokenRefused
 from bot.slack.feedback import Feedback
 from bot.slack.history import History
 from bot.slack.home import Home
@@ -90,7 +90,7 @@ class SlackService:
             self._database, Summaries(self._database, self._client), history, people, messages, words,
             team=identity.team,
         )  # fmt: skip
-        changes = self._changes = Changes(self._database, slack, history)
+        changes = self._changes = Changes(self._database, slack, history, people)
         self._listeners = Listeners(
             slack, self._intake, identity, words,
             at_once=settings.chat_summaries_at_once, reaction=settings.slack_reaction,
@@ -141,6 +141,11 @@ class SlackService:
             except Later as later:
                 await asyncio.sleep(min(later.seconds, 30.0))
                 raise
+            except SlackRefused as error:
+                raise TokenRefused(
+                    f"Slack opens no connection for the app token ({error.code}).",
+                    "Run `redraft doctor`, which names the switch.",
+                ) from error
 
         self._socket = Socket(slack.session, address, self._listeners.take, proxy=slack.web.proxy)
         tasks = [

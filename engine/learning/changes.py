@@ -71,6 +71,23 @@ def message_changed(
     return changed
 
 
+def channel_closed(database: Database, *, platform: str, channel: str, now: datetime) -> int:
+    """Take a channel that was made private for one: from now on its pairs train no adapter but its own.
+
+    Returns:
+        How many pairs that concerns.
+
+    Raises:
+        StorageError: nothing could be stored.
+    """
+    with recorded(database) as (session, ledger):
+        count = queries.close_channel(session=session, platform=platform, channel=channel)
+        if count:
+            details = {"platform": platform, "pairs": count}
+            ledger.append("channel.closed", by=PROGRAM, subject=channel, details=details, now=now)
+    return count
+
+
 def take_out_author(database: Database, *, person: str, now: datetime) -> int:
     """Take a person's messages out of what is stored, as if each had been deleted. Harmless when repeated.
 

@@ -139,6 +139,11 @@ async def test_a_token_that_is_revoked_ends_the_process_with_a_sentence(own_home
         assert calls.count("apps.connections.open") <= 2
         async with bot(server, own_home, connected=False, REDRAFT_READY_FD="99", **FAST) as process:
             assert await asyncio.wait_for(process.process.wait(), 30) == 78
+        # So does an app token that may not open connections.
+        server.revoked = False
+        server.instead["apps.connections.open"].append((200, {}, {"ok": False, "error": "missing_scope"}))
+        async with bot(server, own_home, connected=False, REDRAFT_READY_FD="99", **FAST) as process:
+            assert await asyncio.wait_for(process.process.wait(), 30) == 78
         assert "xoxb" not in process.log()
 
 
@@ -189,6 +194,7 @@ async def test_what_was_edited_and_deleted_while_the_bot_was_down_is_found_at_st
             "edited": {"user": ANA, "ts": f"{time.time() + 1:.6f}"},
         }
         del messages[second], messages[reply]
+        server.channels[GENERAL].private = True
         async with bot(server, own_home, **FAST):
 
             def swept() -> bool:
@@ -200,6 +206,7 @@ async def test_what_was_edited_and_deleted_while_the_bot_was_down_is_found_at_st
                     await asyncio.sleep(0.1)
         [pair] = rows(own_home, PairRow)
         assert pair.state == "rejected" and "import job" in pair.dialogue and "A reply" not in pair.dialogue
+        assert pair.public is False, "of a channel that was made private meanwhile"
 
 
 async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_says_what_was_left_out(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlmodel import select
 
-from engine.learning.changes import message_changed, take_out_author
+from engine.learning.changes import channel_closed, message_changed, take_out_author
 from engine.learning.erasure import forget
 from engine.records import load_conversation
 from storage.chat_tables import ChatAnswerRow, ChatJobRow, ChatOptOutRow, ChatSeenRow
@@ -63,6 +63,19 @@ def test_opting_out_takes_out_one_persons_messages_and_leaves_the_others(databas
         stored = load_conversation(session, made.id)
     assert stored is not None and {one.author_id for one in stored.messages} == {"U0"}
     assert pair_of(database).state == "rejected"
+
+
+def test_a_channel_that_was_made_private_trains_its_own_adapter_only(database: Database) -> None:
+    made = conversation()
+    corrected(database, summary_id=summarised(database, made))
+    assert pair_of(database).public is True
+    for other in ({"platform": "discord", "channel": made.channel}, {"platform": "slack", "channel": "C9"}):
+        assert channel_closed(database, now=NOW, **other) == 0
+    assert channel_closed(database, platform="slack", channel=made.channel, now=NOW) == 1
+    assert channel_closed(database, platform="slack", channel=made.channel, now=NOW) == 0
+    with database.read() as session:
+        stored = load_conversation(session, made.id)
+    assert stored is not None and stored.public is False and pair_of(database).public is False
 
 
 def test_an_erasure_takes_what_the_chats_keep_of_a_person_but_their_wish_to_be_left_out(database: Database) -> None:
