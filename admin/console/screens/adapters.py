@@ -155,7 +155,7 @@ class AdaptersScreen(ConsoleScreen):
             self.query_one("#about", Static).update(error.message)
             return
         if self.query_one(LiveTable).current == adapter:
-            self.query_one("#detail").border_title = adapter
+            self.query_one("#detail").border_title = Text(adapter)
             self.query_one("#about", Static).update(self._told(found))
 
     def _told(self, found: Lineage) -> RenderableType:

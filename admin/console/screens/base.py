@@ -9,10 +9,12 @@ the one way to change anything: one change at a time, refusals as sentences, not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
+from textual._context import NoActiveAppError
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -59,7 +61,8 @@ class ConsoleScreen(Screen[None]):
         super().__init__()
         # A new screen takes its looks as it is mounted. Textual takes it for one that has missed a change of them, and
         # reads and applies all of them twice more when it is first opened: half of the time that this takes.
-        self._css_update_count = self.app._css_update_count
+        with contextlib.suppress(NoActiveAppError):
+            self._css_update_count = self.app._css_update_count
         self.loaded = False
         self._wanted = False
         self._loading = False

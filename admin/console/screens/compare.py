@@ -241,7 +241,7 @@ class CompareScreen(ConsoleScreen):
             letter = _LETTERS[number].upper()
             name = column.system.adapter
             told = column.system.role if name == data.BASE else f"{column.system.role} {words.short(name)}"
-            pane.border_title = f"{letter}  {'?' if self._hidden else told}"
+            pane.border_title = Text(f"{letter}  {'?' if self._hidden else told}")
             against = reference if whole and self._diff and not self._hidden and reference is not column else None
             shown.update(self._told(column, against))
 

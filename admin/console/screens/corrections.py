@@ -24,6 +24,7 @@ from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Choose, Confirm, Field, Form, Write
 from admin.console.widgets.diff import between, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
+from engine.text.safety import visible
 from storage.errors import InputError, RedraftError
 from storage.learning_tables import PairRow
 from storage.pair_filters import PairFilter
@@ -142,7 +143,7 @@ class CorrectionsScreen(ConsoleScreen):
         told = "" if self._filters == {"state": "pending"} else f": {self._filter_told()}"
         what = "To review" if self._asked.wanted.state == "pending" else "Pairs"
         order = dict(_ORDERS)[self._asked.order]
-        self.query_one("#queue-pane").border_title = f"{what} ({left:,}){told}, {order}"
+        self.query_one("#queue-pane").border_title = Text(f"{what} ({left:,}){words.line_of(told, 60)}, {order}")
         if not lines:
             self._clear_texts()
         self._show_texts()
@@ -216,8 +217,6 @@ class CorrectionsScreen(ConsoleScreen):
     _last_shown = ""
 
     def _told(self, shown: data.Shown) -> RenderableType:
-        from engine.text.safety import visible
-
         pair, parts = shown.pair, list[RenderableType]()
         if shown.draft:
             brackets = self.app.no_color or self.app.native_ansi_color
@@ -367,7 +366,7 @@ class CorrectionsScreen(ConsoleScreen):
         if shown is None:
             return
         above = dialogue(shown.pair.dialogue)
-        text = await self.app.push_screen_wait(Write(f"Edit {shown.pair.id[:12]}", shown.pair.summary, above))
+        text = await self.app.push_screen_wait(Write(f"Edit {shown.pair.id[:12]}", visible(shown.pair.summary), above))
         if text is None:
             return
         done = await self.act(lambda: data.edit(self.store, shown, text), "Your version waits for approval.")

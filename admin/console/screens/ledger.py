@@ -119,7 +119,7 @@ class LedgerScreen(ConsoleScreen):
             return
         self._lines = {str(line.seq): line for line in page.lines}
         told = ", ".join(f"{name} {value}" for name, value in asked.filters.items())
-        self.query_one(".list").border_title = f"Ledger{f': {told}' if told else ''}"
+        self.query_one(".list").border_title = Text(f"Ledger{f': {told}' if told else ''}")
         rows = [
             Row(
                 str(line.seq),

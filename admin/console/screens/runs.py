@@ -143,7 +143,7 @@ class RunsScreen(ConsoleScreen):
 
     def _show_run(self, found: data.RunDetails) -> None:
         row = found.row
-        self.query_one("#detail").border_title = row.id
+        self.query_one("#detail").border_title = Text(row.id)
         self.query_one("#head", Static).update(self._head(found))
         train = [(point.step, point.loss) for point in found.points if point.kind == "train"]
         held = [(point.step, point.loss) for point in found.points if point.kind == "validation"]
