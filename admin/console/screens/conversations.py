@@ -20,7 +20,6 @@ from textual.widgets import Input, Static
 from admin.console import words
 from admin.console.data import conversations as data
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Confirm, Write
 from admin.console.widgets.diff import MOST_LINES, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
@@ -160,7 +159,7 @@ class ConversationsScreen(ConsoleScreen):
 
     async def _open(self, line: ConversationLine) -> None:
         try:
-            found = await in_thread(lambda: data.open_one(self.store, line.id, private=line.private))
+            found = await self.ask(lambda: data.open_one(self.store, line.id, private=line.private))
         except RedraftError as error:
             self.console_app.refused(error)
             return
@@ -294,7 +293,7 @@ class ConversationsScreen(ConsoleScreen):
         if line is None:
             return
         try:
-            seen = await in_thread(lambda: data.preview(self.store, line.id))
+            seen = await self.ask(lambda: data.preview(self.store, line.id))
         except RedraftError as error:
             self.console_app.refused(error)
             return

@@ -20,7 +20,6 @@ from textual.widgets import Static
 from admin.console import words
 from admin.console.data import corrections as data
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Choose, Confirm, Field, Form, Write
 from admin.console.widgets.diff import between, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
@@ -260,7 +259,7 @@ class CorrectionsScreen(ConsoleScreen):
 
     async def _read(self, pair_id: str) -> data.Shown | None:
         try:
-            shown = await in_thread(lambda: data.open_pair(self.store, pair_id))
+            shown = await self.ask(lambda: data.open_pair(self.store, pair_id))
         except RedraftError as error:
             self.console_app.refused(error)
             return None
@@ -402,7 +401,7 @@ class CorrectionsScreen(ConsoleScreen):
     async def _decide_all(self, to: str, verb: str) -> None:
         wanted = self._asked.wanted
         try:
-            count = await in_thread(lambda: data.count_waiting(self.store, wanted))
+            count = await self.ask(lambda: data.count_waiting(self.store, wanted))
         except RedraftError as error:
             self.console_app.refused(error)
             return
