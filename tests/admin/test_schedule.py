@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from engine.learning.ledger_check import show
 from engine.learning.locks import run_lock
 from storage.database import Database
+from storage.learning_tables import RunRow
 from storage.settings import StorageSettings
 from tests.admin.cli import redraft
-from tests.engine.learning import making
 
 
 def test_schedule_is_shown_changed_paused_and_let_go_on() -> None:
@@ -30,8 +31,9 @@ def test_schedule_is_shown_changed_paused_and_let_go_on() -> None:
 
 def test_run_that_waits_is_stopped_and_one_that_has_ended_is_refused() -> None:
     database = Database.open(StorageSettings.load())
-    making.run(database, "20260504-r1", state="queued")
-    making.run(database, "20260504-r2", state="finished")
+    with database.write() as session:
+        for name, state in (("20260504-r1", "queued"), ("20260504-r2", "finished")):
+            session.add(RunRow(id=name, scope="default", state=state, cause="manual", created_at=datetime.now(UTC)))
     run_lock(database.home, "20260504-r1").parent.mkdir(parents=True)
     stopped = json.loads(redraft("runs", "stop", "20260504-r1", "--json").stdout)
     assert stopped == {"run": "20260504-r1", "state": "stopped", "asked": False}
