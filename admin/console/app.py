@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -244,6 +244,14 @@ class ConsoleApp(App[None]):
             line.who = Text(f"{who}, only reading" if self.store.read_only else who, style="bold")
         if hasattr(screen, "show_status") and self.status is not None:
             screen.show_status(self.status)
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is pasted is text: characters that a terminal would obey when it is drawn are left out."""
+        if isinstance(event, events.Paste) and not event.is_forwarded:
+            from engine.text.safety import visible
+
+            event = events.Paste(visible(event.text))
+        await super().on_event(event)
 
     # What goes wrong ------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ from admin.console import words
 from admin.console.data import adapters as data
 from admin.console.gate_view import gate
 from admin.console.screens.base import AFTER_KEYS_S, ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Confirm
 from admin.console.widgets.table import Column, LiveTable, Row
 from engine.learning.promotion import Move
@@ -150,12 +149,12 @@ class AdaptersScreen(ConsoleScreen):
         if not adapter:
             return
         try:
-            found = await in_thread(lambda: data.details(self.store, adapter))
+            found = await self.ask(lambda: data.details(self.store, adapter))
         except RedraftError as error:
             self.query_one("#about", Static).update(error.message)
             return
         if self.query_one(LiveTable).current == adapter:
-            self.query_one("#detail").border_title = adapter
+            self.query_one("#detail").border_title = Text(adapter)
             self.query_one("#about", Static).update(self._told(found))
 
     def _told(self, found: Lineage) -> RenderableType:
@@ -211,7 +210,7 @@ class AdaptersScreen(ConsoleScreen):
         if not adapter:
             return
         try:
-            seen = await in_thread(lambda: data.proposal(self.store, adapter))
+            seen = await self.ask(lambda: data.proposal(self.store, adapter))
         except RedraftError as error:
             self.console_app.refused(error)
             return
@@ -238,7 +237,7 @@ class AdaptersScreen(ConsoleScreen):
         if row is None:
             return
         try:
-            seen = await in_thread(lambda: data.way_back(self.store, row.scope))
+            seen = await self.ask(lambda: data.way_back(self.store, row.scope))
         except RedraftError as error:
             self.console_app.refused(error)
             return

@@ -9,10 +9,12 @@ the one way to change anything: one change at a time, refusals as sentences, not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
+from textual._context import NoActiveAppError
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -59,7 +61,8 @@ class ConsoleScreen(Screen[None]):
         super().__init__()
         # A new screen takes its looks as it is mounted. Textual takes it for one that has missed a change of them, and
         # reads and applies all of them twice more when it is first opened: half of the time that this takes.
-        self._css_update_count = self.app._css_update_count
+        with contextlib.suppress(NoActiveAppError):
+            self._css_update_count = self.app._css_update_count
         self.loaded = False
         self._wanted = False
         self._loading = False
@@ -147,7 +150,7 @@ class ConsoleScreen(Screen[None]):
         await self._there.wait()
         call = self.question()
         try:
-            found = await self._told_if_slow(in_thread(call))
+            found = await self._told_if_slow(self.ask(call))
         except RedraftError as error:
             self.query_one(Problem).told = (error.message, error.hint)
             return
@@ -161,11 +164,24 @@ class ConsoleScreen(Screen[None]):
         if not self._wanted:
             self.show(found)
 
+    async def ask(self, call: Callable[[], T]) -> T:
+        """The result of a call in a thread; for a worker of a screen that was closed meanwhile there is none."""
+        try:
+            return await in_thread(call)
+        finally:
+            if self.gone:
+                raise asyncio.CancelledError
+
+    @property
+    def gone(self) -> bool:
+        """Whether its widgets are gone, or going: the console is being left."""
+        return not self.is_attached or not self.query(Problem)
+
     async def _told_if_slow(self, asked: Coroutine[Any, Any, Any]) -> Any:
         """The answer; while it is long in coming, the screen says so."""
         waiting = asyncio.ensure_future(asked)
         done, _ = await asyncio.wait({waiting}, timeout=SLOW_S)
-        if not done:
+        if not done and not self.gone:
             self.query_one(Problem).told = ("The database is slow to answer; waiting for it.", "")
         return await waiting
 
@@ -182,7 +198,8 @@ class ConsoleScreen(Screen[None]):
                     done = await in_thread(call)
                 except RedraftError as error:
                     self.console_app.refused(error)
-                    self.reload()
+                    if not self.gone:
+                        self.reload()
                     return None
                 except Exception as error:
                     self.console_app.unexpected(error)
@@ -190,7 +207,8 @@ class ConsoleScreen(Screen[None]):
         words = said if isinstance(said, str) else said(done)
         if words:
             self.notify(words, markup=False)
-        self.console_app.changed()
+        if not self.gone:
+            self.console_app.changed()
         return done
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

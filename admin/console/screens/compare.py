@@ -23,7 +23,6 @@ from textual.widgets import Static
 from admin.console import words
 from admin.console.data import compare as data
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Write
 from admin.console.widgets.diff import between, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
@@ -173,10 +172,10 @@ class CompareScreen(ConsoleScreen):
                 assert self._pasted is not None
                 told = self._pasted
             else:
-                told = await in_thread(lambda: data.conversation(self.store, choice))
+                told = await self.ask(lambda: data.conversation(self.store, choice))
             scope = choice.scope
-            systems = await in_thread(lambda: data.systems(self.store, scope, self._asked_for))
-            home = (await in_thread(self.store.database)).home
+            systems = await self.ask(lambda: data.systems(self.store, scope, self._asked_for))
+            home = (await self.ask(self.store.database)).home
         except RedraftError as error:
             self.console_app.refused(error)
             return
@@ -226,6 +225,8 @@ class CompareScreen(ConsoleScreen):
         return self._blind and not self._voted
 
     def _show_columns(self) -> None:
+        if self.gone:
+            return
         active = next((one for one in self._columns if one.system.role == "active"), None)
         reference = active or next((one for one in self._columns if one.system.role == "base"), None)
         whole = bool(self._columns) and all(one.done for one in self._columns)
@@ -241,7 +242,7 @@ class CompareScreen(ConsoleScreen):
             letter = _LETTERS[number].upper()
             name = column.system.adapter
             told = column.system.role if name == data.BASE else f"{column.system.role} {words.short(name)}"
-            pane.border_title = f"{letter}  {'?' if self._hidden else told}"
+            pane.border_title = Text(f"{letter}  {'?' if self._hidden else told}")
             against = reference if whole and self._diff and not self._hidden and reference is not column else None
             shown.update(self._told(column, against))
 
@@ -331,7 +332,7 @@ class CompareScreen(ConsoleScreen):
         if not text:
             return
         try:
-            self._pasted = await in_thread(lambda: data.pasted(text))
+            self._pasted = await self.ask(lambda: data.pasted(text))
         except RedraftError as error:
             self.console_app.refused(error)
             return

@@ -20,9 +20,8 @@ from textual.widgets import Input, Static
 from admin.console import words
 from admin.console.data import conversations as data
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Confirm, Write
-from admin.console.widgets.diff import dialogue
+from admin.console.widgets.diff import MOST_LINES, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
 from engine.learning.browsing import Opened
 from engine.learning.erasure import Erased, Preview
@@ -107,7 +106,7 @@ class ConversationsScreen(ConsoleScreen):
             self._opened.pop(key, None)
         searched = found.asked.words
         told = f" with {words.line_of(searched, 40)!r}: {len(found.lines):,} of {found.total:,}" if searched else ""
-        self.query_one(".list").border_title = f"Conversations{told or f' ({found.total:,})'}"
+        self.query_one(".list").border_title = Text(f"Conversations{told or f' ({found.total:,})'}")
         table = self.query_one(LiveTable)
         more = not searched and len(found.lines) < found.total
         table.sync([self._row(line) for line in found.lines], more=more)
@@ -160,7 +159,7 @@ class ConversationsScreen(ConsoleScreen):
 
     async def _open(self, line: ConversationLine) -> None:
         try:
-            found = await in_thread(lambda: data.open_one(self.store, line.id, private=line.private))
+            found = await self.ask(lambda: data.open_one(self.store, line.id, private=line.private))
         except RedraftError as error:
             self.console_app.refused(error)
             return
@@ -176,7 +175,7 @@ class ConversationsScreen(ConsoleScreen):
         if line is None:
             shown.update(Text("Nothing is stored that fits." if self.loaded else "Looking …", "dim"))
             return
-        self.query_one("#detail").border_title = words.line_of(line.title or line.id, 60)
+        self.query_one("#detail").border_title = Text(words.line_of(line.title or line.id, 60))
         found = self._opened.get(line.id)
         if found is None:
             told = "Private. Enter opens it; the ledger keeps that you did." if line.private else "Reading …"
@@ -201,7 +200,7 @@ class ConversationsScreen(ConsoleScreen):
             summaries = words.many(len(found.summaries), "summary", "summaries")
             text.append(f"{summaries}, covered: v shows what the model wrote\n\n", "dim")
         day = ""
-        for message in found.conversation.messages:
+        for message in found.conversation.messages[:MOST_LINES]:
             at = message.time.astimezone(zone) if message.time else None
             if at is not None and f"{at:%Y-%m-%d}" != day:
                 day = f"{at:%Y-%m-%d}"
@@ -209,6 +208,9 @@ class ConversationsScreen(ConsoleScreen):
             clock = f"{at:%H:%M} " if at else ""
             text.append(clock, "dim").append_text(dialogue(f"{message.author}: {words.line_of(message.text, 4000)}"))
             text.append("\n")
+        more = len(found.conversation.messages) - MOST_LINES
+        if more > 0:
+            text.append(f"… and {words.many(more, 'more message', 'more messages')}", "dim")
         return text
 
     # Keys ---------------------------------------------------------------------------------------------------------
@@ -270,7 +272,8 @@ class ConversationsScreen(ConsoleScreen):
             self.notify(told, severity="warning")
             return
         messages = found.conversation.messages
-        above = Text("\n").join(dialogue(f"{one.author}: {words.line_of(one.text, 4000)}") for one in messages)
+        said = (f"{one.author}: {words.line_of(one.text, 4000)}" for one in messages[:MOST_LINES])
+        above = Text("\n").join(map(dialogue, said))
         text = await self.app.push_screen_wait(Write(f"A summary of {words.line_of(line.title, 40)}", "", above))
         if text is None:
             return
@@ -290,7 +293,7 @@ class ConversationsScreen(ConsoleScreen):
         if line is None:
             return
         try:
-            seen = await in_thread(lambda: data.preview(self.store, line.id))
+            seen = await self.ask(lambda: data.preview(self.store, line.id))
         except RedraftError as error:
             self.console_app.refused(error)
             return

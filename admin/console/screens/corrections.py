@@ -20,10 +20,10 @@ from textual.widgets import Static
 from admin.console import words
 from admin.console.data import corrections as data
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Choose, Confirm, Field, Form, Write
 from admin.console.widgets.diff import between, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
+from engine.text.safety import visible
 from storage.errors import InputError, RedraftError
 from storage.learning_tables import PairRow
 from storage.pair_filters import PairFilter
@@ -142,7 +142,7 @@ class CorrectionsScreen(ConsoleScreen):
         told = "" if self._filters == {"state": "pending"} else f": {self._filter_told()}"
         what = "To review" if self._asked.wanted.state == "pending" else "Pairs"
         order = dict(_ORDERS)[self._asked.order]
-        self.query_one("#queue-pane").border_title = f"{what} ({left:,}){told}, {order}"
+        self.query_one("#queue-pane").border_title = Text(f"{what} ({left:,}){words.line_of(told, 60)}, {order}")
         if not lines:
             self._clear_texts()
         self._show_texts()
@@ -216,8 +216,6 @@ class CorrectionsScreen(ConsoleScreen):
     _last_shown = ""
 
     def _told(self, shown: data.Shown) -> RenderableType:
-        from engine.text.safety import visible
-
         pair, parts = shown.pair, list[RenderableType]()
         if shown.draft:
             brackets = self.app.no_color or self.app.native_ansi_color
@@ -261,7 +259,7 @@ class CorrectionsScreen(ConsoleScreen):
 
     async def _read(self, pair_id: str) -> data.Shown | None:
         try:
-            shown = await in_thread(lambda: data.open_pair(self.store, pair_id))
+            shown = await self.ask(lambda: data.open_pair(self.store, pair_id))
         except RedraftError as error:
             self.console_app.refused(error)
             return None
@@ -367,7 +365,7 @@ class CorrectionsScreen(ConsoleScreen):
         if shown is None:
             return
         above = dialogue(shown.pair.dialogue)
-        text = await self.app.push_screen_wait(Write(f"Edit {shown.pair.id[:12]}", shown.pair.summary, above))
+        text = await self.app.push_screen_wait(Write(f"Edit {shown.pair.id[:12]}", visible(shown.pair.summary), above))
         if text is None:
             return
         done = await self.act(lambda: data.edit(self.store, shown, text), "Your version waits for approval.")
@@ -403,7 +401,7 @@ class CorrectionsScreen(ConsoleScreen):
     async def _decide_all(self, to: str, verb: str) -> None:
         wanted = self._asked.wanted
         try:
-            count = await in_thread(lambda: data.count_waiting(self.store, wanted))
+            count = await self.ask(lambda: data.count_waiting(self.store, wanted))
         except RedraftError as error:
             self.console_app.refused(error)
             return

@@ -19,7 +19,7 @@ from textual.widgets import Static
 
 from admin.console import words
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import Store, in_thread
+from admin.console.store import Store
 from admin.console.widgets.table import Column, LiveTable, Row
 from admin.doctor import Finding
 
@@ -142,7 +142,7 @@ class HealthScreen(ConsoleScreen):
 
         timer = self.set_interval(0.2, lambda: self._show_findings(found, ended.is_set()))
         try:
-            await in_thread(look)
+            await self.ask(look)
         except Exception as error:
             self.console_app.unexpected(error)
         finally:

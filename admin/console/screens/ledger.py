@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from admin.console import words
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import Store, in_thread
+from admin.console.store import Store
 from admin.console.widgets.dialogs import Field, Form
 from admin.console.widgets.table import Column, LiveTable, Row
 from engine.learning.ledger_check import Line, Page, Verification
@@ -119,7 +119,7 @@ class LedgerScreen(ConsoleScreen):
             return
         self._lines = {str(line.seq): line for line in page.lines}
         told = ", ".join(f"{name} {value}" for name, value in asked.filters.items())
-        self.query_one(".list").border_title = f"Ledger{f': {told}' if told else ''}"
+        self.query_one(".list").border_title = Text(f"Ledger{f': {told}' if told else ''}")
         rows = [
             Row(
                 str(line.seq),
@@ -194,7 +194,7 @@ class LedgerScreen(ConsoleScreen):
         verdict = self.query_one("#verdict", Static)
         verdict.update(Text("Verifying …\n", "dim"))
         try:
-            found = await in_thread(lambda: verified(self.store))
+            found = await self.ask(lambda: verified(self.store))
         except RedraftError as error:
             verdict.update("")
             self.console_app.refused(error)

@@ -20,7 +20,6 @@ from textual.widgets import Static
 from admin.console import words
 from admin.console.data import runs as data
 from admin.console.screens.base import AFTER_KEYS_S, ConsoleScreen
-from admin.console.store import in_thread
 from admin.console.widgets.dialogs import Choose, Confirm
 from admin.console.widgets.plot import Plot, Series
 from admin.console.widgets.table import Column, LiveTable, Row
@@ -133,7 +132,7 @@ class RunsScreen(ConsoleScreen):
         if not run_id:
             return
         try:
-            found = await in_thread(lambda: data.details(self.store, run_id))
+            found = await self.ask(lambda: data.details(self.store, run_id))
         except RedraftError as error:
             self.query_one("#head", Static).update(error.message)
             return
@@ -143,7 +142,7 @@ class RunsScreen(ConsoleScreen):
 
     def _show_run(self, found: data.RunDetails) -> None:
         row = found.row
-        self.query_one("#detail").border_title = row.id
+        self.query_one("#detail").border_title = Text(row.id)
         self.query_one("#head", Static).update(self._head(found))
         train = [(point.step, point.loss) for point in found.points if point.kind == "train"]
         held = [(point.step, point.loss) for point in found.points if point.kind == "validation"]
@@ -218,7 +217,7 @@ class RunsScreen(ConsoleScreen):
     async def action_start(self) -> None:
         """Begin one now, for a scope."""
         try:
-            scopes = await in_thread(lambda: data.scopes(self.store))
+            scopes = await self.ask(lambda: data.scopes(self.store))
         except RedraftError as error:
             self.console_app.refused(error)
             return

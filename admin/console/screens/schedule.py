@@ -22,7 +22,7 @@ from textual.widgets import Static
 
 from admin.console import words
 from admin.console.screens.base import ConsoleScreen
-from admin.console.store import Store, in_thread
+from admin.console.store import Store
 from admin.console.widgets.dialogs import Confirm, Field, Form
 from admin.console.widgets.header import Problem
 from engine.learning.planned import Plan
@@ -115,7 +115,7 @@ class ScheduleScreen(ConsoleScreen):
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
         try:
-            self._scopes = await in_thread(lambda: new_by_scope(self.store))
+            self._scopes = await self.ask(lambda: new_by_scope(self.store))
         except RedraftError as error:
             self.query_one(Problem).told = (error.message, error.hint)
             return

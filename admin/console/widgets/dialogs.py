@@ -35,7 +35,8 @@ class Dialog(ModalScreen[T], Generic[T]):
     def compose(self) -> ComposeResult:
         """The box, what is in it, and the keys."""
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        # As text: a title may have people's words in it, and those are no markup.
+        box.border_title = Text(self._title)
         with box:
             yield from self.body()
             yield Footer(show_command_palette=False)

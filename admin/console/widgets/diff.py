@@ -12,6 +12,9 @@ from rich.text import Text
 
 from engine.text.safety import visible
 
+#: Lines of a conversation that are shown: laying out ten thousand would keep every key waiting.
+MOST_LINES = 1_000
+
 _GONE, _NEW = "red strike", "green underline"
 
 
@@ -42,9 +45,10 @@ def between(old: str, new: str, *, brackets: bool = False) -> tuple[Text, float]
 
 
 def dialogue(text: str) -> Text:
-    """``Name: text`` lines with the names made to stand out."""
+    """``Name: text`` lines with the names made to stand out; of very many the first ones, and how many more."""
     told = Text()
-    for at, line in enumerate(visible(text).splitlines()):
+    lines = visible(text).splitlines()
+    for at, line in enumerate(lines[:MOST_LINES]):
         name, colon, rest = line.partition(":")
         if at:
             told.append("\n")
@@ -52,4 +56,6 @@ def dialogue(text: str) -> Text:
             told.append(f"{name}:", style="bold").append(rest)
         else:
             told.append(line)
+    if len(lines) > MOST_LINES:
+        told.append(f"\n… and {len(lines) - MOST_LINES:,} more lines", "dim")
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC
@@ -58,6 +59,17 @@ async def settled(pilot: Pilot[Any]) -> None:
         assert time.monotonic() < end, f"still at it: {left}"
 
 
+async def _passed_through(pilot: Pilot[Any]) -> None:
+    """Until a key has gone its whole way: a busy machine has a pilot believe that nothing is left to do."""
+    app = pilot.app
+    for pump in (app, app.screen, app.screen.focused, app.screen, app):
+        if pump is not None and pump.is_running:
+            passed = asyncio.Event()
+            pump.call_later(passed.set)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(passed.wait(), 1.0)
+
+
 async def _ended(worker: Any) -> None:
     try:
         await worker.wait()
@@ -77,13 +89,14 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
     """Keys, each once what the one before began has ended."""
     for key in keys:
         await pilot.press(key)
+        await _passed_through(pilot)
         await settled(pilot)
 
 
 async def write(pilot: Pilot[Any], text: str) -> None:
     """Put a text where the cursor is, as a terminal that pastes does: a key press a letter takes seconds."""
-    assert pilot.app.screen.focused is not None
-    pilot.app.screen.focused.post_message(events.Paste(text))
+    pilot.app.post_message(events.Paste(text))
+    await _passed_through(pilot)
     await pilot.pause()
 
 

@@ -142,3 +142,11 @@ async def test_defect_is_kept_in_a_file_and_the_console_goes_on(
         await press(pilot, "2")
         assert app.current_mode == "adapters"
     assert "ZeroDivisionError" in (own_home / "logs" / "errors.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["adapters", "corrections", "runs", "conversations", "schedule"])
+async def test_leaving_while_everything_is_being_read_leaves_no_traceback(name: str, seeded: Database) -> None:
+    app = console(name)
+    async with app.run_test() as pilot:
+        await pilot.press("r", "down", "q")
+    assert app.return_code == 0
