@@ -14,8 +14,8 @@ from storage.database import Database
 from tests.bot.slack_team import ANA, KOFI, PRIYA, TOMAS, Bot, bot, database, engine, slack
 from tests.slack_server.server import Channel, SlackServer, buttons, texts
 
-#: Tests of this world run in one loop, on one worker.
-IN_THE_WORLD = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("slack-bot")]
+#: Tests of a world run in one loop without others between them: a server whose loop stands still is silent.
+IN_THE_WORLD = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("slack-bot")]
 REVIEWED, ADMINS = "C0REVIEWED", "C0ADMINS"
 _numbers = itertools.count(1)
 
@@ -56,7 +56,7 @@ class World:
         return buttons(told["blocks"])["redraft_correct"], texts(told["blocks"])
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     home = tmp_path_factory.mktemp("slack") / "home"
     async with slack() as server:
