@@ -90,6 +90,11 @@ class AdaptersScreen(ConsoleScreen):
         """The keys work on the table."""
         self.query_one(LiveTable).focus()
 
+    def on_resize(self) -> None:
+        """How much of the gate's table is shown depends on the room that there is."""
+        if self.loaded:
+            self.call_after_refresh(self._show_details)
+
     def load(self) -> data.Adapters:
         """See :func:`admin.console.data.adapters.adapters`."""
         return data.adapters(self.store)
@@ -154,6 +159,9 @@ class AdaptersScreen(ConsoleScreen):
             self.query_one("#about", Static).update(error.message)
             return
         if self.query_one(LiveTable).current == adapter:
+            # Laid out by now: the first answer may be quicker than the first layout.
+            while not self.query_one("#detail").size.width or not self.query_one(LiveTable).laid_out:
+                await asyncio.sleep(0.01)
             self.query_one("#detail").border_title = Text(adapter)
             self.query_one("#about", Static).update(self._told(found))
 

@@ -105,6 +105,11 @@ class LiveTable(DataTable[Cell], inherit_bindings=False):
         return self._rows[self.cursor_row].key if 0 <= self.cursor_row < len(self._rows) else ""
 
     @property
+    def laid_out(self) -> bool:
+        """Whether it has had its place on the screen."""
+        return bool(self._laid_out)
+
+    @property
     def keys(self) -> list[str]:
         """The keys of all rows, in order."""
         return [row.key for row in self._rows]

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from admin.console.app import ConsoleApp
 from admin.console.store import Store
+from admin.console.widgets.table import LiveTable
 from admin.doctor import Finding
 from tests.admin.console.seeding import MARIA, NOW
 
@@ -53,7 +54,14 @@ async def settled(pilot: Pilot[Any]) -> None:
             for worker in app.workers
             if not worker.is_finished and not (worker.group in _ASKING and app.screen.is_modal)
         ]
-        quiet = 0 if left else quiet + 1
+        bare = [
+            table
+            for table in app.screen.query(LiveTable)
+            if not table._laid_out and all(node.display for node in table.ancestors_with_self if node is not app)
+        ]
+        quiet = 0 if left or bare else quiet + 1
+        if not left:
+            await _passed_through(pilot)
         if left:
             await asyncio.wait([asyncio.ensure_future(_ended(worker)) for worker in left], timeout=0.02)
         assert time.monotonic() < end, f"still at it: {left}"
@@ -62,7 +70,9 @@ async def settled(pilot: Pilot[Any]) -> None:
 async def _passed_through(pilot: Pilot[Any]) -> None:
     """Until a key has gone its whole way: a busy machine has a pilot believe that nothing is left to do."""
     app = pilot.app
-    for pump in (app, app.screen, app.screen.focused, app.screen, app):
+    # A table tells of its cursor by a message that climbs from widget to widget, each with a queue of its own.
+    climbs = [node for table in app.screen.query(LiveTable) for node in table.ancestors_with_self]
+    for pump in (app, app.screen, app.screen.focused, *climbs, app.screen, app):
         if pump is not None and pump.is_running:
             passed = asyncio.Event()
             pump.call_later(passed.set)

@@ -81,7 +81,8 @@ async def test_locked_database_refuses_a_decision_and_the_pair_is_back(
             # The key did not wait for the database.
             assert table.current != first
             await until(pilot, lambda: first in table.keys, "the pair is back")
-            assert any("by another process for too long" in told for told in said(app))
+            told = "by another process for too long"
+            await until(pilot, lambda: any(told in one for one in said(app)), "it is told why")
             other.execute("ROLLBACK")
         await press(pilot, "r")
         table.select(first)
