@@ -18,6 +18,7 @@ import sys
 
 import structlog
 
+from bot.announcing import Announcer
 from bot.chats import Chats, Service
 from bot.check import checks
 from bot.fine_tunes import FineTunes
@@ -65,6 +66,8 @@ async def serve(
     waiting: list[asyncio.Task[object]] = [asyncio.create_task(_until(stop))]
     if settings.slack_bot_token:
         waiting.append(asyncio.create_task(_chats(settings, learning, database, client)))
+    else:
+        waiting.append(asyncio.create_task(Announcer(database.home, dict).run()))
     try:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -99,6 +102,7 @@ async def _chats(settings: BotSettings, learning: LearningSettings, database: Da
 
     chats = Chats(database, services, at_once=settings.chat_summaries_at_once)
     health = HealthServer(chats.figures, lambda: chats.jobs_running)
+    announcing = asyncio.create_task(Announcer(database.home, chats.figures).run())
     try:
         if settings.bot_port:
             await health.start(settings.bot_port)
@@ -106,6 +110,8 @@ async def _chats(settings: BotSettings, learning: LearningSettings, database: Da
     except OSError as error:
         raise SettingsError(f"Port {settings.bot_port} is taken.", "Set BOT_PORT to another one, or to 0.") from error
     finally:
+        announcing.cancel()
+        await asyncio.gather(announcing, return_exceptions=True)
         await health.stop()
     return None
 
