@@ -17,7 +17,6 @@ BENCHMARKS = (
     "support",
     "training",
     "pairs",
-    "console",
     "learning",
     "gate",
     "faults",
