@@ -16,6 +16,10 @@ class NotThere(RedraftError):
     """The app cannot read or post there: it is no member, or the place is gone. Fit to show in a chat."""
 
 
+class MessageGone(NotThere):
+    """The place can be read, and the message or thread is not in it any more. Only this says that something is gone."""
+
+
 class Forbidden(NotPermitted):
     """The person may not read that place. Fit to show in a chat."""
 

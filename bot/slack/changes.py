@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from bot.chat import NotThere
+from bot.chat import MessageGone, NotThere
 from bot.jobs import Later, Working
 from bot.slack.client import Slack, SlackRefused
 from bot.slack.history import History
@@ -41,7 +41,10 @@ class Changes:
         channel, ts = str(given["channel"]), str(given["ts"])
         if not await asyncio.to_thread(self._known, channel, ts):
             return
-        text = None if given["deleted"] else await self._text_now(channel, ts)
+        try:
+            text = None if given["deleted"] else await self._text_now(channel, ts)
+        except NotThere:
+            return  # the app was taken out of the channel: nothing can be said of it
         await self._store(channel, ts, text)
 
     def _known(self, channel: str, ts: str) -> bool:
@@ -49,10 +52,14 @@ class Changes:
             return bool(queries.messages_with_id(session=session, platform="slack", channel=channel, message_id=ts))
 
     async def _text_now(self, channel: str, ts: str) -> str | None:
-        """What a message says now; None where it is gone."""
+        """What a message says now; None where it is gone.
+
+        Raises:
+            NotThere: the channel cannot be read any more.
+        """
         try:
             answer = await self._slack.call("conversations_replies", channel=channel, ts=ts, limit=1)
-        except NotThere:
+        except MessageGone:
             return None
         raw = [one for one in dicts(answer.get("messages")) if one.get("ts") == ts]
         if not raw:
@@ -95,8 +102,8 @@ class Changes:
                     await self._slack.web.pace.leisure(method)
                 try:
                     if channel not in seen:
-                        seen.add(channel)
                         await self._closed(channel)
+                        seen.add(channel)
                     found += await self._compare(conversation_id, channel, thread, read_at)
                 except (NotThere, SlackRefused):
                     continue  # the app was taken out of the channel: nothing can be said of it
@@ -105,8 +112,12 @@ class Changes:
         return found
 
     async def _closed(self, channel: str) -> None:
-        """A channel that was public when it was read and is private now."""
-        if not (await self._people.channel(channel)).public:
+        """A channel that was public when it was read and is private now; one that is not shown to us may be."""
+        try:
+            public = (await self._people.channel(channel)).public
+        except NotThere:
+            public = False
+        if not public:
             await asyncio.to_thread(
                 changes.channel_closed, self._database, platform="slack", channel=channel, now=datetime.now(UTC)
             )
@@ -159,6 +170,6 @@ class Changes:
             try:
                 async for page in self._slack.pages("conversations_replies", channel=channel, ts=parent, limit=_PAGE):
                     found |= {str(one.get("ts")): one for one in dicts(page.get("messages"))}
-            except NotThere:
+            except MessageGone:
                 continue  # the whole thread is gone
         return found

@@ -25,7 +25,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot import texts
-from bot.chat import Forbidden, NotThere
+from bot.chat import Forbidden, MessageGone, NotThere
 from bot.jobs import Later
 from storage.errors import RedraftError, SettingsError
 
@@ -56,11 +56,7 @@ _FATAL = frozenset(
     ("invalid_auth", "not_authed", "token_revoked", "account_inactive", "token_expired", "org_login_required",
      "not_allowed_token_type", "app_uninstalled", "access_denied")
 )  # fmt: skip
-_NOT_THERE = {
-    "channel_not_found": texts.CHANNEL_GONE,
-    "thread_not_found": texts.THREAD_GONE,
-    "message_not_found": texts.THREAD_GONE,
-}
+_GONE = frozenset(("thread_not_found", "message_not_found"))
 
 
 class TokenRefused(SettingsError):
@@ -221,6 +217,8 @@ def _told(method: str, error: SlackApiError) -> Exception:
         return Forbidden(texts.NOT_YOURS_ANY_MORE)
     if code == "not_in_channel" and method.startswith("conversations."):
         return NotThere(texts.NOT_IN_CHANNEL)
-    if code in _NOT_THERE:
-        return NotThere(_NOT_THERE[code])
+    if code in _GONE:
+        return MessageGone(texts.THREAD_GONE)
+    if code == "channel_not_found":
+        return NotThere(texts.CHANNEL_GONE)
     return SlackRefused(method, code or f"HTTP {status}")

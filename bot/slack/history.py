@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot import texts
-from bot.chat import NotThere, Read
+from bot.chat import MessageGone, NotThere, Read
 from bot.slack.client import Slack
 from bot.slack.people import Channel, People
 from engine.conversation import Conversation, Message
@@ -112,7 +112,7 @@ class History:
             async with limit:
                 try:
                     return await self._replies(channel, str(parent["ts"]), oldest)
-                except NotThere:  # deleted since the page was read
+                except MessageGone:  # since the page was read
                     return []
 
         read = await asyncio.gather(*(replies(parent) for parent in parents))

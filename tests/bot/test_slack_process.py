@@ -217,6 +217,44 @@ async def test_what_was_edited_and_deleted_while_the_bot_was_down_is_found_at_st
         assert pair.public is False, "of a channel that was made private meanwhile"
 
 
+@pytest.mark.parametrize("private", [False, True])
+async def test_a_channel_that_the_app_left_keeps_what_is_stored_of_it(own_home: Path, private: bool) -> None:
+    async with slack() as server:
+        parents = talk(server, number=2)
+        for parent in parents:
+            server.write(GENERAL, ANA, "I answered each of them.", ago=50, thread=parent)
+        with engine(own_home):
+            async with bot(server, own_home, **FAST):
+                for number, parent in enumerate(parents):
+                    await server.command(ANA, GENERAL, server.permalink(GENERAL, parent))
+                    told = await server.told(ANA, after=number)
+                summary = buttons(told["blocks"])["redraft_correct"]
+                view = await server.modal(ANA, "redraft_own", summary, channel=GENERAL)
+                await server.submit(ANA, view, text0="Both of the export jobs were answered by Ana, one by one.")
+                await server.until(lambda: any("Thank you" in one["text"] for one in server.ephemerals), "it is stored")
+        before = {row.id for row in rows(own_home, MessageRow)}
+        assert len(before) >= 3
+        server.channels[GENERAL].with_bot = False
+        server.channels[GENERAL].private = private
+        done = len(server.calls)
+        async with bot(server, own_home, **FAST):
+            # The sweep has asked for the channel and for each of its threads.
+            await server.until(
+                lambda: sum(name == "conversations.replies" for name, _ in server.calls[done:]) >= 2, "it has swept", 30
+            )
+            change = {"type": "message", "subtype": "message_changed", "channel": GENERAL, "ts": "1.2", "hidden": True,
+                      "message": {"ts": parents[0], "user": ANA, "text": "x"}, "previous_message": {}}  # fmt: skip
+            asked = len(server.calls)
+            await server.happen(change)
+            await server.until(
+                lambda: any(name == "conversations.replies" for name, _ in server.calls[asked:]), "it was looked at"
+            )
+        assert {row.id for row in rows(own_home, MessageRow)} == before
+        [pair] = rows(own_home, PairRow)
+        assert pair.state == "pending"
+        assert pair.public is not private
+
+
 async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_says_what_was_left_out(
     own_home: Path,
 ) -> None:
