@@ -20,7 +20,7 @@ from bot.chat import Place, Quiet, Read, Sink
 from bot.jobs import Later
 from engine import records
 from engine.formats.values import iso_time
-from engine.learning import corrections
+from engine.learning import changes, corrections
 from engine.protocols import EngineClient
 from engine.requests import Finished, Progress, Queued, SentenceWritten, Style, SummaryRequest, SummaryResult
 from storage import chat_queries as queries
@@ -133,9 +133,23 @@ class Summaries:
         except (EngineBusy, EngineUnavailable) as error:
             raise _later(error, accepted_at) from error
         await still_allowed()
-        return await asyncio.to_thread(
-            records.store_summary, self._database, request, result, asked_by=person, now=datetime.now(UTC)
+        return await asyncio.to_thread(self._store, person, request, result, read.began)
+
+    def _store(self, person: str, request: SummaryRequest, result: SummaryResult, began: datetime | None) -> str:
+        """Store both, and take out at once who has opted out since the messages were read.
+
+        Whoever does so from now on finds the messages stored, and takes them out themselves.
+        """
+        now = datetime.now(UTC)
+        summary_id = records.store_summary(
+            self._database, request, result, asked_by=person, now=now, read_at=began or now
         )
+        platform = request.conversation.platform
+        with self._database.read() as session:
+            out = queries.opted_out(session=session, platform=platform)
+        for author in sorted({f"{platform}:{message.author_id}" for message in request.conversation.messages} & out):
+            changes.take_out_author(self._database, person=author, now=now)
+        return summary_id
 
     async def _ask(self, request: SummaryRequest, sink: Sink) -> SummaryResult:
         events = cast("Any", self._client.summarize(request))

@@ -6,6 +6,7 @@ Plain dataclasses and protocols; :mod:`bot.slack` and :mod:`bot.discord` impleme
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from engine.conversation import Conversation
@@ -41,11 +42,13 @@ class Read:
     Attributes:
         conversation: without anybody who opted out.
         older: messages of the stretch that were left out for the limit; ``more`` says there may be further ones.
+        began: when reading began: what was edited later is not in it.
     """
 
     conversation: Conversation
     older: int = 0
     more: bool = False
+    began: datetime | None = None
 
 
 class Access(Protocol):

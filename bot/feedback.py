@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import texts
+from bot.chat import Place
 from engine.learning import changes, corrections, erasure, pairs
 from engine.learning.differences import difference
 from engine.learning.settings import LearningSettings
@@ -59,8 +60,12 @@ def correct(
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """A correction of somebody's own: the beginning of its text, and what became of it."""
+    """A correction of somebody's own: its text, of what, and what became of it. Whether they may see it is asked first.
 
+    An edit says what a summary of that place said, and its author may have left there since.
+    """
+
+    place: Place
     text: str
     at: datetime
     state: str
@@ -73,9 +78,11 @@ def corrections_of(database: Database, person: str) -> list[Mine]:
         found = []
         for row in rows:
             pair = pair_queries.get_pair(session=session, pair_id=row.pair_id) if row.pair_id else None
+            of = chat_queries.conversation_of(session=session, summary_id=row.summary_id)
+            place = Place(of.platform, of.workspace, of.channel, of.thread)
             used = pair is not None and chat_queries.used_in_a_run(session=session, pair_id=pair.id)
             state = texts.state_of_correction(pair.state if pair else "", used=used)
-            found.append(Mine(row.text, row.created_at, state))
+            found.append(Mine(place, row.text, row.created_at, state))
     return found
 
 

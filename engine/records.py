@@ -80,8 +80,12 @@ def store_summary(
     *,
     asked_by: str = "",
     now: datetime | None = None,
+    read_at: datetime | None = None,
 ) -> str:
     """Store a conversation and its summary in one transaction.
+
+    Args:
+        read_at: when reading the conversation began, where that was earlier than now.
 
     Returns:
         The summary's id.
@@ -140,7 +144,7 @@ def store_summary(
         for rank, message_id in enumerate(sentence.sources)
     ]
     with database.write() as session:
-        store_conversation(session, request.conversation, now=now)
+        store_conversation(session, request.conversation, now=read_at or now)
         queries.save_summary(session=session, summary=summary, sentences=sentences, sources=sources)
     return summary_id
 

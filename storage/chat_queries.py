@@ -217,6 +217,15 @@ def corrections_by(*, session: Session, person: str, limit: int) -> Sequence[Cor
     ).all()
 
 
+def conversation_of(*, session: Session, summary_id: str) -> ConversationRow:
+    """The conversation of a stored summary."""
+    return session.scalars(
+        select(ConversationRow)
+        .join(SummaryRow, col(SummaryRow.conversation_id) == col(ConversationRow.id))
+        .where(col(SummaryRow.id) == summary_id)
+    ).one()
+
+
 def used_in_a_run(*, session: Session, pair_id: str) -> bool:
     """Whether a fine-tune that has finished was made of a pair."""
     return (

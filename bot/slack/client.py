@@ -54,8 +54,10 @@ _TIMEOUT_S = 30
 #: The token is of no use any more, or never was: nothing that this process does can mend it.
 _FATAL = frozenset(
     ("invalid_auth", "not_authed", "token_revoked", "account_inactive", "token_expired", "org_login_required",
-     "not_allowed_token_type", "app_uninstalled", "access_denied")
+     "not_allowed_token_type", "app_uninstalled")
 )  # fmt: skip
+#: What asks for nothing but the token itself: what is refused there is refused for the token.
+_OF_THE_TOKEN = frozenset(("auth.test", "apps.connections.open"))
 _GONE = frozenset(("thread_not_found", "message_not_found"))
 
 
@@ -209,7 +211,7 @@ def _told(method: str, error: SlackApiError) -> Exception:
         or code in ("internal_error", "fatal_error", "service_unavailable", "request_timeout")
     ):
         return Later(5.0)
-    if code in _FATAL:
+    if code in _FATAL or (code == "access_denied" and method in _OF_THE_TOKEN):
         return TokenRefused(
             f"Slack does not take the token any more ({code}).", "Reinstall the app and set its tokens in the .env."
         )

@@ -262,7 +262,11 @@ class Feedback:
         if remembered.private and not (
             origin.respond_now and await self._messages.replace_private(origin.respond_now, now)
         ):
-            await self._messages.answer(origin, now)
+
+            async def may_read() -> None:
+                await self._people.require(f"slack:{origin.user}", now.place)
+
+            await self._messages.answer(origin, now, may_read)
         public = [row for row in await asyncio.to_thread(self._answers, remembered.id) if not row.private]
         for row in filter(lambda row: row.message, public):
             sharer = ""

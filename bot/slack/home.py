@@ -63,7 +63,7 @@ class Home:
 
     async def publish(self, user: str) -> None:
         """Show a person their home as it is now."""
-        view = {"type": "home", "blocks": (await self._blocks(user))[: blocks.VIEW_BLOCKS]}
+        view = {"type": "home", "blocks": await self._blocks(user)}
         try:
             await self._slack.call("views_publish", user_id=user, view=view)
         except SlackRefused as error:
@@ -76,16 +76,27 @@ class Home:
         found += [blocks.header(texts.HOME_SUMMARIES), *await self._summaries(person)]
         if reviews := await self._waiting(person, user):
             found += [blocks.header(texts.HOME_REVIEWS), *reviews]
-        found.append(blocks.header(texts.HOME_CORRECTIONS))
-        mine = await asyncio.to_thread(feedback.corrections_of, self._database, person)
-        for one in mine:
-            found.append(blocks.section(blocks.escaped_pieces(_beginning(one.text))[0]))
+        found += [blocks.header(texts.HOME_CORRECTIONS), *await self._corrections(person)]
+        about = await self._about(person)
+        # What is stored and the way out are always there, however much else there is to show.
+        return found[: blocks.VIEW_BLOCKS - len(about)] + about
+
+    async def _corrections(self, person: str) -> list[Block]:
+        found: list[Block] = []
+        for one in await asyncio.to_thread(feedback.corrections_of, self._database, person):
+            try:
+                await self._people.require(person, one.place)
+            except (NotPermitted, NotThere):
+                found.append(blocks.section(blocks.escape(texts.NOT_YOURS_ANY_MORE)))
+            else:
+                found.append(blocks.section(blocks.escaped_pieces(_beginning(one.text))[0]))
             found.append(blocks.context(f"{blocks.moment(one.at)} · {blocks.escape(one.state)}"))
-        if not mine:
-            found.append(blocks.section(blocks.escape(texts.HOME_NONE)))
+        return found or [blocks.section(blocks.escape(texts.HOME_NONE))]
+
+    async def _about(self, person: str) -> list[Block]:
         out = await asyncio.to_thread(feedback.opted_out, self._database, person)
         data = await asyncio.to_thread(feedback.my_data, self._database, person)
-        found += [
+        return [
             blocks.header(texts.HOME_DATA),
             blocks.section(blocks.escape(data)),
             blocks.section(blocks.escape(texts.OPTED_OUT if out else texts.OPT_OUT_EXPLAINED)),
@@ -95,7 +106,6 @@ class Home:
                 else blocks.button(texts.OPT_OUT, blocks.OPT_OUT, "optout", style="danger")
             ),
         ]
-        return found
 
     async def _summaries(self, person: str) -> list[Block]:
         rows = await asyncio.to_thread(self._asked_by, person)

@@ -66,19 +66,27 @@ class Messages:
         """Tell the asker something that only they see."""
         escaped = blocks.escape(text)
         content: dict[str, Any] = {"text": escaped} | ({"blocks": list(block_list)} if block_list else {})
-        await self._privately(origin, [content], harmless=True)
+        await self._privately(origin, [content])
 
-    async def answer(self, origin: Origin, shown: Shown) -> None:
+    async def answer(self, origin: Origin, shown: Shown, may_read: Callable[[], Awaitable[None]]) -> None:
         """Show the asker a summary that only they see.
+
+        Args:
+            may_read: raises where they may not read what was summarised; asked before it goes anywhere but to the
+                place in which they asked.
 
         Raises:
             Forbidden: they have left the channel in which they asked.
+            NotThere: it cannot be known whether they may read it.
         """
         pages = blocks.answer(shown, public=False, private_note=bool(origin.channel))
-        await self._privately(origin, [{"text": blocks.fallback(shown), "blocks": page} for page in pages])
+        contents = [{"text": blocks.fallback(shown), "blocks": page} for page in pages]
+        await self._privately(origin, contents, may_read)
 
-    async def _privately(self, origin: Origin, contents: Sequence[dict[str, Any]], *, harmless: bool = False) -> None:
-        """Show something to one person; ``harmless`` is what they may be told wherever they are."""
+    async def _privately(
+        self, origin: Origin, contents: Sequence[dict[str, Any]], may_read: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Show something to one person; without ``may_read`` it is what they may be told wherever they are."""
         for content in contents:
             if origin.respond_now and len(contents) <= _RESPOND_USES:
                 thread = {"thread_ts": origin.thread} if origin.thread else {}
@@ -95,8 +103,10 @@ class Messages:
                 except (NotThere, SlackRefused):
                     pass  # the app is not in there: the person's own messages remain
                 except Forbidden:
-                    if not harmless:
+                    if may_read is not None:
                         raise
+                if may_read is not None:
+                    await may_read()
             await self._slack.call(
                 "chat_postMessage", channel=origin.user, unfurl_links=False, unfurl_media=False, **content
             )
@@ -216,9 +226,9 @@ class Streamer:
             await self._flush()
 
     async def finish(self, shown: Shown) -> bool:
-        """End the message with the small print and the buttons; False where nothing was streamed."""
+        """End the message with the small print and the buttons; False where not all of it was streamed."""
         await self._flush()
-        if not self.ts:
+        if not self.ts or self._refused:
             return False
         tail = [*blocks.small_print(shown), blocks.buttons(shown, public=True)]
         try:

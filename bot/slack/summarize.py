@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot import texts
@@ -129,7 +129,8 @@ class Summarize:
         streamer = await self._streamer(working, origin) if public and not summary_id else None
         if not summary_id:
             await self._summaries.ready(working.accepted_at)
-            read = await self._read(person, target, working.accepted_at)
+            began = datetime.now(UTC)
+            read = replace(await self._read(person, target, working.accepted_at), began=began)
 
             async def still_allowed() -> None:
                 if not target.here:
@@ -208,7 +209,11 @@ class Summarize:
         if answer is None:
             raise InputError(texts.GONE)
         if not public:
-            await self._messages.answer(origin, answer)
+
+            async def may_read() -> None:
+                await self._people.require(working.job.person, target.place)
+
+            await self._messages.answer(origin, answer, may_read)
         elif streamer is not None and await streamer.finish(answer):
             await asyncio.to_thread(record, streamer.ts)
         else:

@@ -138,8 +138,10 @@ async def test_the_home_brings_summaries_back_with_what_became_of_corrections(wo
     server.homes.pop(PRIYA)
     await server.happen({"type": "app_home_opened", "user": PRIYA, "channel": "D0X", "tab": "home"})
     home = (await server.until(lambda: server.homes.get(PRIYA), "the home is shown"))["blocks"]
-    summaries = texts(home).partition("Your corrections")[0]
-    assert "Four jobs" not in summaries and "not in that channel any more" in summaries
+    summaries, _, corrections = texts(home).partition("Your corrections")
+    for shown in (summaries, corrections):
+        assert "Four jobs" not in shown and "not in that channel any more" in shown
+    assert buttons(home)["redraft_optout"] == "optout", "the way out is always there"
     view = await server.modal(PRIYA, "redraft_show", summary)
     assert "not in that channel any more" in texts(view["blocks"])
 

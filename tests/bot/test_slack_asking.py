@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from storage.tables import SummaryRow
 from tests.bot.slack_team import ANA, PRIYA, TOMAS, talk
 from tests.bot.slack_world import IN_THE_WORLD, World
 from tests.slack_server.server import BOT, TEAM, buttons, texts
@@ -157,6 +158,25 @@ async def test_a_mention_in_a_thread_is_answered_publicly_as_it_is_written(world
         lambda: "The key is in the drawer, says Tomas" in texts(server.posted(post["ts"])["blocks"]), "changed"
     )
     assert "Corrected by Ana" in texts(server.posted(post["ts"])["blocks"])
+
+
+async def test_an_answer_whose_stream_was_refused_on_the_way_is_posted_whole(world: World) -> None:
+    channel, server = world.channel().id, world.slack
+    parent = server.write(channel, ANA, "Where is the ladder?", ago=500)
+    for number in range(6):
+        server.write(channel, TOMAS, f"Ladder {number} is in cellar {number}.", ago=400 - number, thread=parent)
+    ts = server.write(channel, PRIYA, f"<@{BOT}> summarize", ago=1, thread=parent)
+    server.instead["chat.appendStream"] += [(200, {}, {"ok": False, "error": "message_not_in_streaming_state"})] * 9
+    await server.happen({"type": "app_mention", "user": PRIYA, "text": f"<@{BOT}> summarize", "ts": ts,
+                         "channel": channel, "thread_ts": parent})  # fmt: skip
+    [post] = await server.until(
+        lambda: [p for p in server.posts if p["channel"] == channel and p.get("blocks")], "it ends"
+    )
+    summary = buttons(post["blocks"])["redraft_correct"]
+    [row] = world.rows(SummaryRow, id=summary)
+    server.instead["chat.appendStream"].clear()
+    shown = "".join(texts(post["blocks"]).split()) + "".join(post.get("streamed", "").split())
+    assert all("".join(line.split()) in shown for line in row.text.split("\n")), "a part of it is missing"
 
 
 async def test_the_message_shortcut_and_the_reaction_answer_privately_in_the_thread(world: World) -> None:

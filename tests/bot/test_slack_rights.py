@@ -157,6 +157,30 @@ async def test_whoever_left_the_channel_in_which_they_asked_is_not_sent_its_summ
     assert not any("attic" in str(one) for one in (*server.posts, *server.ephemerals))
 
 
+async def test_whoever_left_a_channel_that_the_app_left_as_well_is_not_sent_its_summary(world: World) -> None:
+    channel, server = world.channel(ANA, TOMAS, private=True), world.slack
+    server.write(channel.id, ANA, "The cellar code is on the door.")
+    payload = server.slash(TOMAS, channel.id, "")
+    server.instead["response_url"] += [(404, {}, {})] * 3
+    server.instead["chat.postEphemeral"].append((200, {}, {"ok": False, "error": "channel_not_found"}))
+    before = len(server.posts)
+    channel.members.remove(TOMAS)
+    await server.ack(await server.send("slash_commands", payload))
+    await server.until(lambda: len(server.posts) > before, "he is told in his own messages")
+    assert not any("cellar" in str(one) for one in (*server.posts, *server.ephemerals))
+
+
+async def test_one_refused_call_does_not_end_the_bot(world: World) -> None:
+    channel, server = world.channel().id, world.slack
+    talk(server, channel, 3)
+    server.instead["conversations.history"].append((200, {}, {"ok": False, "error": "access_denied"}))
+    before = len(server.ephemerals)
+    await server.ack(await server.send("slash_commands", server.slash(ANA, channel, "")))
+    await server.until(lambda: len(server.ephemerals) > before, "she is told")
+    summary, _ = await world.summary(TOMAS, channel)
+    assert summary
+
+
 async def test_what_may_not_be_posted_is_told(world: World) -> None:
     channel, server = world.channel().id, world.slack
     talk(server, channel, 3)
