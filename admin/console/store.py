@@ -205,9 +205,11 @@ class Store:
             return self._index
 
     def mark(self) -> object:
-        """Something that is another thing once anybody has written to the database; None where that cannot be told."""
-        with self._lock:
-            opened = self._opened
+        """Something that is another thing once anybody has written to the database; None where that cannot be told.
+
+        Asked on the event loop, so it takes no lock: whoever opens a database that is locked holds that for seconds.
+        """
+        opened = self._opened
         if opened is None or opened[0].kind != "sqlite":
             return None
         path = opened[0].home.database

@@ -96,11 +96,11 @@ def reject(store: Store, shown: Shown, reason: str) -> list[PairRow]:
     )
 
 
-def reopen(store: Store, pair_id: str) -> PairRow:
-    """Take a decision back."""
+def reopen(store: Store, decided: PairRow) -> PairRow:
+    """Take a decision back, as it was taken: one that somebody else has taken since is not ours to take back."""
     from engine.learning import pairs
 
-    return pairs.reopen(store.writable(), pair_id=pair_id, by=store.by, now=store.clock)
+    return pairs.reopen(store.writable(), pair_id=decided.id, by=store.by, seen=pairs.mark_of(decided), now=store.clock)
 
 
 def edit(store: Store, shown: Shown, text: str) -> PairRow:

@@ -79,7 +79,7 @@ class CorrectionsScreen(ConsoleScreen):
         self._shown: dict[str, data.Shown] = {}
         #: Decided here and perhaps not yet written: they leave the queue at once.
         self._gone: set[str] = set()
-        self._decided: list[str] = []
+        self._decided: list[PairRow] = []
         self._total = 0
         self._wanted_row = ""
 
@@ -327,7 +327,7 @@ class CorrectionsScreen(ConsoleScreen):
         call = (lambda: data.reject(self.store, shown, reason)) if reason else (lambda: data.approve(self.store, shown))
         done = await self.act(call)
         if done is not None:
-            self._decided.append(pair_id)
+            self._decided.extend(done)
         else:
             # Refused: it is back in the queue, as it is now.
             self._gone.discard(pair_id)
@@ -351,10 +351,11 @@ class CorrectionsScreen(ConsoleScreen):
         if not self._decided:
             self.notify("There is nothing to take back.", severity="warning")
             return
-        pair_id = self._decided.pop()
+        decided = self._decided.pop()
+        pair_id = decided.id
         self._gone.discard(pair_id)
         self._wanted_row = pair_id
-        done = await self.act(lambda: data.reopen(self.store, pair_id))
+        done = await self.act(lambda: data.reopen(self.store, decided))
         if done is not None:
             self.notify(f"{pair_id[:12]} waits for a decision again.", timeout=3)
 

@@ -73,6 +73,19 @@ async def test_undo_takes_the_decisions_back_one_by_one(seeded: Database) -> Non
         assert said(app)[-1] == "There is nothing to take back."
 
 
+async def test_undo_leaves_alone_what_a_colleague_has_decided_since(seeded: Database) -> None:
+    app = console("corrections", by="local:ana")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        first = app.screen.query_one(LiveTable).current
+        await press(pilot, "a")
+        pairs.reopen(seeded, pair_id=first, by="local:ben")
+        pairs.reject(seeded, pair_ids=[first], by="local:ben", reason="It names a customer.")
+        await press(pilot, "u")
+        assert "changed" in said(app)[-1]
+    assert (row(seeded, first).state, row(seeded, first).decided_by) == ("rejected", "local:ben")
+
+
 async def test_rejecting_wants_a_reason(seeded: Database) -> None:
     app = console("corrections")
     async with app.run_test() as pilot:

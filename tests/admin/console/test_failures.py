@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from admin.console.screens.base import ConsoleScreen
+from admin.console.store import Store
 from admin.console.widgets.header import Problem
 from admin.console.widgets.names import SCREENS
 from admin.console.widgets.table import LiveTable
@@ -151,3 +154,30 @@ async def test_leaving_while_everything_is_being_read_leaves_no_traceback(name: 
     async with app.run_test() as pilot:
         await pilot.press("r", "down", "q")
     assert app.return_code == 0
+
+
+def test_the_pulse_waits_for_no_database_that_is_being_opened(
+    seeded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, go = threading.Event(), threading.Event()
+    real = Database.open
+
+    def slowly(*args: Any, **given: Any) -> Database:
+        opening.set()
+        go.wait(30)
+        return real(*args, **given)
+
+    monkeypatch.setattr(Database, "open", slowly)
+    store = Store(by="local:ana")
+    thread = threading.Thread(target=store.database)
+    thread.start()
+    try:
+        assert opening.wait(10)
+        asked = threading.Thread(target=store.mark, daemon=True)
+        asked.start()
+        asked.join(5)
+        assert not asked.is_alive(), "the event loop would stand still"
+    finally:
+        go.set()
+        thread.join()
+        store.close()
