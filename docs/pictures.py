@@ -80,8 +80,14 @@ async def _picture(database: Database, screen: str, keys: list[str]) -> str:
         await press(pilot, *keys)
         if screen == "compare":
             await until(pilot, lambda: "engine up" in screen_text(app) or app._look(), "the engine is seen")
-        await settled(pilot)
-        drawn = app.export_screenshot(title="redraft console")
+        drawn, before = "", None
+        for _ in range(50):  # what the cursor rests on is read a moment later, and drawn a moment after that
+            await settled(pilot)
+            drawn = app.export_screenshot(title="redraft console")
+            if drawn == before:
+                break
+            before = drawn
+            await pilot.pause(0.2)
     app.store.close()
     # The ids in it are made from the content's hash, and seconds are what they are.
     drawn = re.sub(r"\bterminal-\d+-", "terminal-", drawn)

@@ -8,6 +8,8 @@ cannot set up says nothing.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -38,6 +40,14 @@ _OURS = (
     "REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_", "CHAT_", "BOT_",
     "PAIRS_", "TRAIN_", "GATE_", "PROMOTION_", "WATCH_", "ERASURE_",
 )  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """Signals mean to our children what they mean: a suite begun in the background, or under nohup, ignores some."""
+    if threading.current_thread() is threading.main_thread():
+        for number, meaning in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, meaning)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -200,7 +200,7 @@ class TestConversations:
             await settled(pilot)
             assert isinstance(app.screen, ConversationsScreen)
             key = app.screen.query_one(LiveTable).current
-            assert "covered: v shows" in screen_text(app)
+            await until(pilot, lambda: "covered: v shows" in screen_text(app), "the conversation is shown")
             await press(pilot, "w")
             assert isinstance(app.screen, Write)
             await write(pilot, "The disk was full; Kofi made room and adds an alert.")
