@@ -10,7 +10,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from engine.conversation import Conversation, Message
 from storage.home import Home
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Loading torch on two busy cores takes a while.
@@ -40,23 +40,25 @@ class Command:
         self.home = home
         self.said: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "admin.cli", *arguments],
-            env=environment,
-            cwd=home.root,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        reads, writes = os.pipe()
+        with Path(os.devnull).open("r+b") as nothing:
+            self.process = warm.Process(
+                *arguments,
+                environment=environment,
+                directory=home.root,
+                streams=(nothing.fileno(), nothing.fileno(), writes),
+                own_session=True,
+            )
+        os.close(writes)
+        self._stderr = os.fdopen(reads, encoding="utf-8")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line.rstrip("\n"))
-            self._new.put(line)
+        with self._stderr:
+            for line in self._stderr:
+                self.said.append(line.rstrip("\n"))
+                self._new.put(line)
         self._new.put(None)
 
     def until_it_says(self, words: str, patience: float = PATIENCE_S) -> str:
@@ -98,8 +100,6 @@ def redraft(*arguments: str, home: Home, **settings: str) -> Generator[Command, 
                 command.process.kill()
                 command.process.wait(10)
         command._reader.join(10)
-        assert command.process.stderr is not None
-        command.process.stderr.close()
 
 
 def wait_until(holds: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:
