@@ -36,7 +36,8 @@ from tests.databases import (
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
-_OURS = (
+#: How the names of our settings begin.
+SETTINGS = (
     "REDRAFT_", "ENGINE_", "SLACK_", "DISCORD_", "DATABASE_", "RETENTION_", "BACKUP_", "DAILY_", "CHAT_", "BOT_",
     "PAIRS_", "TRAIN_", "GATE_", "PROMOTION_", "WATCH_", "ERASURE_",
 )  # fmt: skip
@@ -72,7 +73,7 @@ def pytest_runtest_makereport(
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data directory for this test, and no setting from outside."""
     for name in list(os.environ):
-        if name.startswith(_OURS):
+        if name.startswith(SETTINGS):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     monkeypatch.setenv("REDRAFT_HOME", str(home))

@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from admin import doctor
+from tests.admin.cli import redraft
+from tests.conftest import SETTINGS
 
 
-def _doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "admin.cli", "doctor", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """What it says on a machine where nothing has run yet, and the data directory that is not there."""
+    home = tmp_path_factory.mktemp("fresh") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(SETTINGS):
+                patch.delenv(name)
+        done = redraft("doctor", "--json", REDRAFT_HOME=str(home), REDRAFT_ENV_FILE=os.devnull, HF_HUB_OFFLINE="1")
+    return done, home
 
 
-def test_fresh_machine_is_fine_and_every_check_is_there() -> None:
-    done = _doctor("--json")
+def test_fresh_machine_is_fine_and_every_check_is_there(fresh: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, _ = fresh
     assert done.returncode == 0, done.stdout
     findings = {one["name"]: one for one in json.loads(done.stdout)}
     expected = {
@@ -36,15 +38,33 @@ def test_fresh_machine_is_fine_and_every_check_is_there() -> None:
     assert all(one["fix"] for one in findings.values() if one["status"] != "ok")
 
 
-def test_missing_model_fails_with_a_fix(tmp_path: Path) -> None:
-    done = _doctor(ENGINE_MODEL=str(tmp_path / "nowhere"))
+def test_looking_makes_nothing(fresh: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, home = fresh
+    assert done.returncode == 0
+    assert not home.exists()
+
+
+def test_each_thing_that_is_wrong_fails_with_a_fix(own_home: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    from storage.database import Database
+    from storage.settings import StorageSettings
+
+    Database.open(StorageSettings.load()).close()
+    (path,) = own_home.glob("*.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    connection.close()
+    wrong = {"ENGINE_MODEL": str(tmp_path / "nowhere")}
+    done = redraft("doctor", **wrong)
     assert done.returncode == 1
-    assert "FAIL Model" in done.stdout
+    for name in ("Model", "Database"):
+        assert f"FAIL {name}" in done.stdout
     assert "->" in done.stdout
 
 
 def test_placeholder_token_fails_by_name() -> None:
-    done = _doctor("--json", SLACK_BOT_TOKEN="xoxb-your-token")
+    done = redraft("doctor", "--json", SLACK_BOT_TOKEN="xoxb-your-token")
     assert done.returncode == 1
     assert any("SLACK_BOT_TOKEN" in one["finding"] for one in json.loads(done.stdout))
 
@@ -59,23 +79,6 @@ def test_open_data_directory_fails(own_home: Path) -> None:
     assert (finding.status, finding.fix) == ("fail", f"chmod 700 {own_home}")
 
 
-def test_database_of_another_version_fails_with_a_fix(own_home: Path) -> None:
-    import sqlite3
-
-    from storage.database import Database
-    from storage.settings import StorageSettings
-
-    Database.open(StorageSettings.load()).close()
-    (path,) = own_home.glob("*.db")
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0000'")
-    connection.close()
-    done = _doctor("--json")
-    assert done.returncode == 1
-    (finding,) = [one for one in json.loads(done.stdout) if one["name"] == "Database"]
-    assert finding["status"] == "fail"
-
-
 def test_settings_file_that_others_can_read_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "open.env"
     path.touch(mode=0o644)
@@ -83,11 +86,6 @@ def test_settings_file_that_others_can_read_is_a_warning(tmp_path: Path, monkeyp
     monkeypatch.setenv("REDRAFT_ENV_FILE", str(path))
     finding = doctor._settings()
     assert (finding.status, finding.fix) == ("warn", f"chmod 600 {path}")
-
-
-def test_looking_makes_nothing(own_home: Path) -> None:
-    assert _doctor("--json").returncode == 0
-    assert not own_home.exists()
 
 
 def test_check_that_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

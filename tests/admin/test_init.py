@@ -14,20 +14,13 @@ import pytest
 from admin.commands.init import _check_model
 from engine.catalogue import MODELS, propose
 from storage.errors import ModelError
+from tests.admin.cli import redraft
 
 _GB = 10**9
 
 
 def _init(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "admin.cli", "init", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **(environment or {})},
-    )
+    return redraft("init", *arguments, **(environment or {}))
 
 
 def test_person_is_led_from_the_machine_to_a_written_file(tmp_path: Path) -> None:
