@@ -11,6 +11,8 @@ import argparse
 import json
 import random
 import time
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
 from engine.starter import architecture, export, stages, text, vocabulary
+from engine.starter.supply import Supply
 from engine.starter.tasks import Corpus
 
 PIECES = 12_000
@@ -90,10 +93,10 @@ class Watch:
         found: dict[str, float] = {}
         for length, rows in self.rows.items():
             with torch.autocast(self.device.type, torch.bfloat16):
-                loss, pull, accuracy = stages.losses(model, rows, 0, True)
-            found[f"copy_{length}"] = round(accuracy.item(), 3)
-            found[f"copy_loss_{length}"] = round(loss.item(), 3)
-            found[f"guide_{length}"] = round(pull.item(), 3)
+                losses = stages.losses(model, rows, 0, True)
+            found[f"copy_{length}"] = round(losses.accuracy.item(), 3)
+            found[f"copy_loss_{length}"] = round(losses.cross_entropy.item(), 3)
+            found[f"guide_{length}"] = round(losses.guide.item(), 3)
         if step % 200 == 0:
             inputs = self.tokenizer(
                 self.sources, truncation=True, max_length=320, padding=True, return_tensors="pt"
@@ -109,6 +112,15 @@ class Watch:
         return found
 
 
+def curriculum(more: float, larger: float, people: float | None, coverage: float) -> list[stages.Stage]:
+    """The stages for the machine at hand; the last two with the penalty, the last with that share of people's texts."""
+    found = [stage.scaled(more, larger) for stage in stages.STAGES]
+    found[2:] = [replace(stage, coverage=coverage) for stage in found[2:]]
+    if people is not None:
+        found[-1] = replace(found[-1], human=people, reported=1 - found[-1].copying - people)
+    return found
+
+
 def main() -> None:
     """Parse the arguments and build."""
     parser = argparse.ArgumentParser(description="Build Redraft's starter model.")
@@ -120,6 +132,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rank", type=int, default=0, help="this process, of --processes that run side by side")
     parser.add_argument("--processes", type=int, default=1, help="each takes batches of its own")
+    parser.add_argument("--makers", type=int, default=0, help="processes that make batches ahead (on a GPU: its cores)")
+    parser.add_argument("--more", type=float, default=1, help="so many times the steps of each stage")
+    parser.add_argument("--larger", type=float, default=1, help="so many times the tokens of each batch")
+    parser.add_argument("--people", type=float, help="share of people's summaries in the last stage")
+    parser.add_argument("--coverage", type=float, default=0, help="weight of the penalty on telling twice, last stages")
     parser.add_argument("--export", type=Path, default=export.WEIGHTS, help="where the weights go")
     parser.add_argument("--export-only", action="store_true", help="export the last checkpoint as it is")
     parser.add_argument("--average", type=int, default=0, help="export the mean of so many last snapshots")
@@ -140,7 +157,7 @@ def main() -> None:
             "gloo", init_method=f"file://{meeting}", rank=arguments.rank, world_size=arguments.processes
         )
     model, corpus = prepare(arguments.data, arguments.work)
-    for stage in stages.STAGES:
+    for stage in curriculum(arguments.more, arguments.larger, arguments.people, arguments.coverage):
         checkpoint = arguments.work / f"{stage.name}.pt"
         if checkpoint.exists():
             state = torch.load(checkpoint, weights_only=True)
@@ -154,7 +171,15 @@ def main() -> None:
         if not stages.run(
             stage,
             model=model,
-            corpus=corpus,
+            supply=partial(
+                Supply,
+                corpus,
+                (arguments.data, arguments.work),
+                stage,
+                seed=arguments.seed,
+                rank=arguments.rank,
+                processes=arguments.makers,
+            ),
             work=arguments.work,
             device=device,
             seed=arguments.seed,

@@ -12,8 +12,10 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -33,6 +35,7 @@ class Stage:
     copying, reported, human: shares of the batch's rows by task. length: (lowest, highest) source tokens.
     tokens: of source and target in a batch, of each process where there are several.
     candidates: random negatives beside the batch's own tokens in the softmax; 0 for the whole vocabulary.
+    coverage: weight of the penalty on attending to a place again (See et al. 2017), against telling a message twice.
     """
 
     name: str
@@ -47,6 +50,12 @@ class Stage:
     candidates: int
     warm_up: int = 60
     final_rate: float = 0.3
+    coverage: float = 0.0
+
+    def scaled(self, more: float, larger: float) -> Stage:
+        """With so many times the steps, and batches of so many times the tokens."""
+        steps = max(1, round(self.steps * more))
+        return replace(self, steps=steps, tokens=round(self.tokens * larger), warm_up=min(steps, self.warm_up))
 
 
 STAGES = (
@@ -55,6 +64,14 @@ STAGES = (
     Stage("report", 170, 4e-4, 5000, (64, 320), 0.12, 0.88, 0.0, 0.15, 4000, 20),
     Stage("summarise", 380, 6e-4, 5000, (84, 512), 0.1, 0.87, 0.03, 0.1, 6000, 20, 0.03),
 )
+
+
+class Batches(Protocol):
+    """The tensors of one step after another; see `supply.Supply`."""
+
+    def take(self) -> dict[str, Tensor]:
+        """Those of the next step."""
+        ...
 
 
 def batch(corpus: Corpus, stage: Stage, rng: random.Random) -> list[Example]:
@@ -99,15 +116,30 @@ def collate(rows: list[Example], device: torch.device) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
+@dataclass(frozen=True)
+class Losses:
+    """Means over the supervised tokens (the guide's over those with a known place)."""
+
+    cross_entropy: Tensor
+    guide: Tensor
+    coverage: Tensor
+    accuracy: Tensor
+
+
 def losses(
-    model: BartForConditionalGeneration, rows: dict[str, Tensor], candidates: int, guide: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean cross-entropy, mean guide loss, and token accuracy over the supervised tokens."""
+    model: BartForConditionalGeneration,
+    rows: dict[str, Tensor],
+    candidates: int,
+    guide: bool,
+    *,
+    coverage: bool = False,
+) -> Losses:
+    """The losses of a batch; those of the copying heads' attention are zero unless asked for."""
     out = model.model(
         input_ids=rows["source"],
         attention_mask=(rows["source"] != 0).long(),
         decoder_input_ids=rows["shifted"],
-        output_attentions=guide,
+        output_attentions=guide or coverage,
         use_cache=False,
     )
     wanted = rows["labels"] >= 0
@@ -123,13 +155,19 @@ def losses(
     cross_entropy = nn.functional.cross_entropy(logits.float(), labels)
     accuracy = (logits.argmax(-1) == labels).float().mean()
     pull = torch.zeros((), device=labels.device)
+    again = torch.zeros((), device=labels.device)
     known = rows["aligned"] >= 0
     if guide and known.any():
         where = rows["aligned"].clamp(min=0)[:, None, :, None].expand(-1, COPY_HEADS, -1, 1)
         for layer in COPY_LAYERS:
             weights = out.cross_attentions[layer][:, :COPY_HEADS].gather(3, where)[..., 0]
             pull = pull - (weights.transpose(1, 2)[known].float() + 1e-4).log().mean() / len(COPY_LAYERS)
-    return cross_entropy, pull, accuracy
+    if coverage:
+        for layer in COPY_LAYERS:
+            attended = out.cross_attentions[layer][:, :COPY_HEADS].float().mean(1)  # (rows, written, read)
+            before = attended.cumsum(1) - attended
+            again = again + torch.minimum(attended, before).sum(-1)[wanted].mean() / len(COPY_LAYERS)
+    return Losses(cross_entropy, pull, again, accuracy)
 
 
 def rate(stage: Stage, step: int) -> float:
@@ -151,14 +189,17 @@ def run(
     stage: Stage,
     *,
     model: BartForConditionalGeneration,
-    corpus: Corpus,
+    supply: Callable[[int], AbstractContextManager[Batches]],
     work: Path,
     device: torch.device,
     seed: int,
     deadline: float,
     watch: Callable[[BartForConditionalGeneration, int], dict[str, float]],
 ) -> bool:
-    """Train one stage from its last checkpoint; True when it is complete, False when `deadline` cut it off."""
+    """Train one stage from its last checkpoint; True when it is complete, False when `deadline` cut it off.
+
+    supply: given the first step wanted, the batches from there on.
+    """
     checkpoint = work / f"{stage.name}.pt"
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -178,18 +219,37 @@ def run(
         optimizer.load_state_dict(state["optimizer"])
         step = int(state["step"])
     model.train()
+    with supply(step) as batches:
+        return _steps(stage, step, model, optimizer, batches, work=work, device=device, seed=seed, rank=rank,
+                      deadline=deadline, watch=watch)  # fmt: skip
+
+
+def _steps(
+    stage: Stage,
+    step: int,
+    model: BartForConditionalGeneration,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    *,
+    work: Path,
+    device: torch.device,
+    seed: int,
+    rank: int,
+    deadline: float,
+    watch: Callable[[BartForConditionalGeneration, int], dict[str, float]],
+) -> bool:
+    checkpoint = work / f"{stage.name}.pt"
     saved, began, seen = time.monotonic(), time.monotonic(), 0
-    sums = torch.zeros(3)
+    sums = torch.zeros(4, device=device)
     since = 0
     while step < stage.steps:
         for group in optimizer.param_groups:
             group["lr"] = rate(stage, step)
         torch.manual_seed(seed * 1_000_003 + step)
-        examples = batch(corpus, stage, random.Random(f"{seed}/{stage.name}/{step}/{rank}"))
-        rows = collate(examples, device)
+        rows = {name: tensor.to(device) for name, tensor in batches.take().items()}
         with torch.autocast(device.type, torch.bfloat16):
-            cross_entropy, pull, accuracy = losses(model, rows, stage.candidates, stage.guide > 0)
-            loss = cross_entropy + stage.guide * pull
+            found = losses(model, rows, stage.candidates, stage.guide > 0, coverage=stage.coverage > 0)
+            loss = found.cross_entropy + stage.guide * found.guide + stage.coverage * found.coverage
         torch.autograd.backward(loss)
         if dist.is_initialized():
             share(model)
@@ -199,15 +259,17 @@ def run(
         step += 1
         since += 1
         seen += rows["source"].numel() + rows["shifted"].numel()
-        sums += torch.tensor([cross_entropy.item(), pull.item(), accuracy.item()])
+        # Summed where they are: reading a figure makes a GPU wait for the step.
+        sums += torch.stack([found.cross_entropy, found.guide, found.coverage, found.accuracy]).detach().float()
         late = time.monotonic() > deadline
         if rank:
             continue
         if step % 20 == 0:
             means = [round(v, 3) for v in (sums / since).tolist()]
             pace = seen / (time.monotonic() - began)
-            line = {"stage": stage.name, "step": step, "loss": means[0], "guide": means[1], "accuracy": means[2]}
-            _record(work, {**line, "tokens_per_second": round(pace), "rows": len(examples)})
+            line = dict(zip(("loss", "guide", "coverage", "accuracy"), means, strict=True))
+            told = {"stage": stage.name, "step": step, **line}
+            _record(work, {**told, "tokens_per_second": round(pace), "rows": len(rows["source"])})
             sums.zero_()
             since = 0
         if step % 100 == 0 or step == stage.steps:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from engine.scoring import metrics
-from engine.starter import card, report, tasks, text
+from engine.starter import build, card, report, stages, tasks, text
 from engine.starter.export import WEIGHTS
 from engine.starter.measure import FIGURES
 
@@ -170,3 +170,31 @@ def test_validation_conversations_are_read_whole():
     conversations = text.read(DATA, "convosumm_email.val")
     assert len(conversations) == 50
     assert all(c.turns and c.summaries for c in conversations)
+
+
+def test_a_larger_curriculum_has_more_steps_larger_batches_and_the_shares_that_were_asked_for():
+    as_run = stages.STAGES
+    more = build.curriculum(10, 7, 0.3, 0.1)
+    assert [stage.steps for stage in more] == [10 * stage.steps for stage in as_run]
+    assert [stage.tokens for stage in more] == [7 * stage.tokens for stage in as_run]
+    assert [stage.coverage for stage in more] == [0, 0, 0.1, 0.1]
+    assert (more[-1].human, round(more[-1].copying + more[-1].reported + more[-1].human, 6)) == (0.3, 1)
+    assert build.curriculum(1, 1, None, 0) == list(as_run)
+
+
+def test_what_is_attended_to_again_is_penalised_and_a_first_look_is_not(loaded):
+    model, _ = loaded
+    model.set_attn_implementation("eager")
+    source = torch.tensor([[2, 7, 8, 9, 10, 11, 3]])
+    target = torch.tensor([[2, 7, 8, 9, 10]])
+
+    def penalty(labels: torch.Tensor) -> float:
+        rows = {"source": source, "shifted": target, "labels": labels, "aligned": torch.full_like(labels, -1)}
+        with torch.no_grad():
+            return stages.losses(model, rows, 0, False, coverage=True).coverage.item()
+
+    first_only = torch.where(torch.arange(5) == 0, target, -100)
+    assert penalty(first_only) == 0  # nothing was looked at before the first token
+    later = torch.where(torch.arange(5) > 0, target, -100)
+    assert 0 < penalty(later) <= 1
+    model.set_attn_implementation("sdpa")
