@@ -101,6 +101,11 @@ def _claimable(
     )
 
 
+def get_job(*, session: Session, key: str) -> ChatJobRow | None:
+    """A job by its key."""
+    return session.get(ChatJobRow, key)
+
+
 def renew_leases(*, session: Session, owner: str, keys: Collection[str], lease_until: datetime) -> frozenset[str]:
     """Say that jobs are still worked at by a process; the keys of those that still are its own."""
     renewed = (
@@ -206,6 +211,15 @@ def mark(*, session: Session, name: str) -> ChatMarkRow | None:
 def save_mark(*, session: Session, name: str, value: str, at: datetime) -> None:
     """Remember a value in place of the one before."""
     _upsert(session, ChatMarkRow, [{"name": name, "value": value, "at": at}])
+
+
+def claim_mark(*, session: Session, name: str, value: str, at: datetime) -> str:
+    """Remember a value unless there is one; the one that stands now, which nobody else changes before the commit."""
+    row = {"name": name, "value": value, "at": at}
+    session.execute(_insert(session, ChatMarkRow).on_conflict_do_nothing(), [row])
+    return session.scalars(
+        select(col(ChatMarkRow.value)).where(col(ChatMarkRow.name) == name).with_for_update()
+    ).one()  # fmt: skip
 
 
 def delete_mark(*, session: Session, name: str) -> None:
