@@ -17,6 +17,7 @@ from storage.chat_tables import ChatJobRow
 from storage.learning_tables import PairRow
 from storage.tables import MessageRow, SummaryRow
 from tests.bot.slack_team import ANA, GENERAL, PRIYA, TOMAS, bot, database, engine, slack, talk
+from tests.slack_server.proxy import proxy
 from tests.slack_server.server import BOT, buttons, texts
 
 pytestmark = pytest.mark.xdist_group("slack-bot")
@@ -270,6 +271,20 @@ async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_s
         assert "500 messages" in shown and "the oldest" in shown and "left out" in shown
         assert "Note 9999 &amp; more" in shown
         assert sum(name == "conversations.history" for name, _ in server.calls) <= 6
+
+
+async def test_behind_a_proxy_everything_goes_by_it_and_the_engine_does_not(own_home: Path) -> None:
+    async with slack() as server, proxy(server.port) as between:
+        talk(server, number=3)
+        # A name that only the proxy knows: what does not go by it goes nowhere.
+        server.base = f"http://{between.host}"
+        with engine(own_home):
+            async with bot(server, own_home, HTTP_PROXY=between.address, **FAST):
+                await server.command(ANA, GENERAL)
+                told = await server.told(ANA)
+                assert "3 messages" in texts(told["blocks"]) and told["by"] == "response_url"
+        kinds = {line.rsplit("/", 1)[0] for line in between.seen}
+        assert {"GET /link", "POST /response"} <= kinds and any(kind.endswith(" /api") for kind in kinds)
 
 
 async def test_an_outage_of_slack_is_survived_and_health_says_so(own_home: Path) -> None:
