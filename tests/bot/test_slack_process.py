@@ -112,29 +112,24 @@ async def test_two_hundred_commands_at_once_are_acknowledged_in_time_and_none_is
         with engine(own_home, ENGINE_QUEUE_LIMIT="8"):
             async with bot(server, own_home, **FAST):
                 await server.command(PRIYA, GENERAL, "help")
-                slow: list[float] = []
-                # Whatever else the machine does meanwhile must not decide: the best of three rounds counts.
-                for attempt in range(3):
-                    before = len(server.ephemerals)
-                    sent: dict[str, float] = {}
-                    for number in range(200):
-                        payload = server.slash((ANA, TOMAS)[number % 2], GENERAL, "")
-                        envelope = f"e{attempt}-{number}"
-                        sent[envelope] = time.monotonic()
-                        await server.send("slash_commands", payload, envelope=envelope)
-                    for envelope in sent:
-                        await server.ack(envelope)
-                    said = [server.acks[envelope][1]["text"] for envelope in sent]
-                    assert any("Reading" in text for text in said)
-                    assert any("you are number 150" in text for text in said)
-                    wanted = before + 200
-                    await server.until(lambda wanted=wanted: len(server.ephemerals) == wanted, "all are answered", 60)
-                    took = sorted(server.acks[envelope][0] - began for envelope, began in sent.items())
-                    slow.append(took[197])
-                    if took[197] < 0.5:
-                        break
-                assert min(slow) < 0.5, slow
-        assert len(rows(own_home, SummaryRow)) == 200 * len(slow)
+                sent: dict[str, float] = {}
+                for number in range(200):
+                    payload = server.slash((ANA, TOMAS)[number % 2], GENERAL, "")
+                    envelope = f"e{number}"
+                    sent[envelope] = time.monotonic()
+                    await server.send("slash_commands", payload, envelope=envelope)
+                for envelope in sent:
+                    await server.ack(envelope)
+                said = [server.acks[envelope][1]["text"] for envelope in sent]
+                assert any("Reading" in text for text in said)
+                assert any("you are number 150" in text for text in said)
+                await server.until(
+                    lambda: sum("blocks" in one for one in server.ephemerals) == 200, "all are answered", 60
+                )
+                took = sorted(server.acks[envelope][0] - began for envelope, began in sent.items())
+                # Half a second is measured by benchmarks/acceptance.py, where nothing else has the machine.
+                assert took[197] < 2.0, took[197]
+        assert len(rows(own_home, SummaryRow)) == 200
 
 
 async def test_a_token_that_is_revoked_ends_the_process_with_a_sentence(own_home: Path) -> None:
