@@ -66,6 +66,10 @@ class SlackServer(Deliveries):
         self.acks: dict[str, tuple[float, dict[str, Any]]] = {}
         #: Answers to give in place of a method's own, in order: status, headers, body.
         self.instead: dict[str, list[tuple[int, dict[str, str], dict[str, Any]]]] = defaultdict(list)
+        #: How many of a method's next answers get lost after it was done.
+        self.lost: dict[str, int] = defaultdict(int)
+        #: What is older is hidden, as on a free plan; a ``ts``, or 0.
+        self.hidden_before = 0.0
         self.revoked = False
         self.scopes = [
             "app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "groups:history",
@@ -81,8 +85,9 @@ class SlackServer(Deliveries):
         self._changed = asyncio.Condition()
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
+        #: Where the bot is told to find it; a test may put another name there.
         self.base = ""
-        self._port = 0
+        self.port = 0
 
     # The workspace -------------------------------------------------------------------------------------------------
 
@@ -127,12 +132,11 @@ class SlackServer(Deliveries):
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         port = self._runner.addresses[0][1]
-        self.base = f"http://127.0.0.1:{port}"
+        self.base, self.port = f"http://127.0.0.1:{port}", port
 
     async def go_away(self) -> None:
         """Nothing listens any more, and every connection ends."""
         assert self._runner is not None
-        self._port = self._runner.addresses[0][1]
         for site in tuple(self._runner.sites):
             await site.stop()
         self.cut()
@@ -140,7 +144,7 @@ class SlackServer(Deliveries):
     async def come_back(self) -> None:
         """Listen where it listened before."""
         assert self._runner is not None
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
     async def stop(self) -> None:
         for socket in self._sockets:
@@ -182,6 +186,10 @@ class SlackServer(Deliveries):
             rules.check(method, given, rules.METHODS[method])
             self.calls.append((method, given))
             answer = getattr(self, "_" + method.replace(".", "_"))(given)
+            if self.lost[method]:
+                self.lost[method] -= 1
+                await self._notify()
+                return web.json_response({}, status=500)
         except Broken as error:
             self.broken.append(str(error))
             answer = {"ok": False, "error": "invalid_arguments"}
@@ -252,8 +260,10 @@ class SlackServer(Deliveries):
 
     def _conversations_history(self, given: dict[str, Any]) -> dict[str, Any]:
         channel = self._visible(given, member=True)
-        found = [one for one in channel.tops() if self._within(one["ts"], given)]
-        return self._page("messages", found[::-1], given, 100)
+        tops = [one for one in channel.tops() if float(one["ts"]) >= self.hidden_before]
+        found = [one for one in tops if self._within(one["ts"], given)]
+        limited = {"is_limited": True} if len(tops) < len(channel.tops()) else {}
+        return self._page("messages", found[::-1], given, 100) | limited
 
     @staticmethod
     def _within(ts: str, given: dict[str, Any]) -> bool:
@@ -263,7 +273,7 @@ class SlackServer(Deliveries):
 
     def _conversations_replies(self, given: dict[str, Any]) -> dict[str, Any]:
         channel = self._visible(given, member=True)
-        if given["ts"] not in channel.messages:
+        if given["ts"] not in channel.messages or float(given["ts"]) < self.hidden_before:
             raise Refused("thread_not_found")
         if channel.messages[given["ts"]].get("thread_ts", given["ts"]) != given["ts"]:
             return {"messages": [channel.messages[given["ts"]]], "has_more": False}
@@ -286,8 +296,7 @@ class SlackServer(Deliveries):
         self.posts.append(post)
         if given["channel"] in self.channels:
             raw = {"type": "message", "ts": ts, "user": BOT, "bot_id": "B0REDRAFT", "text": given.get("text", "")}
-            if "thread_ts" in given:
-                raw["thread_ts"] = given["thread_ts"]
+            raw |= {name: given[name] for name in ("thread_ts", "blocks") if name in given}
             self.channels[given["channel"]].messages[ts] = raw
         return {"channel": given["channel"], "ts": ts}
 
