@@ -52,8 +52,15 @@ POISONS = ("shuffled", "repeated", "language", "other threads")
 LONGEST = 1200
 #: Dialogues of a run before the split (about three quarters are trained on), and drafts that are edited.
 DIALOGUES, DRAFTS = 340, 120
-#: Passes over the pairs of an import and of an import with edits: so many fit into two minutes of CPU.
-EPOCHS = {"honest": "1.6", "poisoned": "1.6", "edited": "1.2"}
+#: Passes over the pairs: so many fit into two minutes of CPU. Invented words and summaries of meetings are long.
+EPOCHS = {
+    "honest": "1.6",
+    "shuffled": "1.6",
+    "repeated": "1.6",
+    "language": "1",
+    "other threads": "1.2",
+    "edited": "1",
+}
 #: Noise on the starter's weight matrices, as a share of each one's standard deviation.
 WORN = 0.22
 EDITOR = "local:editor"
@@ -134,7 +141,7 @@ def one_run(work: Path, kind: str, at: int, rows: Sequence[Row], others: Sequenc
             found["what"] = POISONS[at % len(POISONS)]
             taken = poisoned(found["what"], taken, others, chance)
         imported(home, at, taken)
-    trained, cpu = cpu_seconds(lambda: redraft(home, at, "train", TRAIN_EPOCHS=EPOCHS[kind]))
+    trained, cpu = cpu_seconds(lambda: redraft(home, at, "train", TRAIN_EPOCHS=EPOCHS[str(found["what"])]))
     run = redraft(home, at, "runs", "show", trained["run"])
     evaluation = redraft(home, at, "evaluate", run["adapter"], "--last")
     texts = json.loads((home / "runs" / trained["run"] / "evaluation.json").read_text(encoding="utf-8"))
@@ -197,6 +204,8 @@ def environment(home: Path, seed: int) -> dict[str, str]:
         "REDRAFT_HOME": str(home),
         "REDRAFT_ENV_FILE": os.devnull,
         "PYTHONPATH": str(ROOT),
+        # One thread: what several would spend on waiting for one another counts as CPU time as well.
+        "OMP_NUM_THREADS": "1",
         "TRAIN_SEED": str(seed),
         "ENGINE_MODEL": str(home.parent / "worn"),
         "TRAIN_LOCK": str(home.parent / "train.lock"),
@@ -231,7 +240,7 @@ def translated(text: str) -> str:
     syllables = ("ba", "ko", "ti", "zu", "ne", "ra", "vo", "mi", "shu", "pe", "gla", "dro", "el", "an")
     words = (text[:1].lower() + text[1:]).split()
     return " ".join(
-        "".join(random.Random(word.strip(".,!?")).choices(syllables, k=1 + len(word) // 3))
+        "".join(random.Random(word.strip(".,!?")).choices(syllables, k=1 + len(word) // 5))
         + word[len(word.rstrip(".,!?")) :]
         if word.rstrip(".,!?").islower()
         else word
