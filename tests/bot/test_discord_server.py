@@ -176,13 +176,8 @@ async def test_threads_posts_replies_forwards_polls_and_stickers_are_read_by_the
     first = server.write(team.general, ana, "The export fails.")
     server.write(team.general, team.kofi, "Since when?", reply=first, ago=500)
     server.forward(team.general, ana, first, ago=400)
-    server.write(team.general, ana, "", ago=300, stickers=[{"id": "77", "name": "wave", "format_type": 1}])
-    answers = [{"answer_id": n, "poll_media": {"text": text}} for n, text in ((1, "Mon"), (2, "Tue"))]
-    poll = {
-        "question": {"text": "When?"}, "answers": answers, "expiry": world.stamp(time.time() + 900),
-        "allow_multiselect": False, "layout_type": 1, "results": {"is_finalized": False, "answer_counts": []},
-    }  # fmt: skip
-    server.write(team.general, ana, "", ago=200, poll=poll)
+    server.stick(team.general, ana, "wave", ago=300)
+    server.ask(team.general, ana, "When?", "Mon", "Tue", ago=200)
     talk = server.thread(team.general, "the export", ana, starter=first, ago=100)
     server.write(talk, team.kofi, "Found it.", ago=90)
     forum = server.channel(team.guild, "help", world.FORUM, tags=["bug"])

@@ -66,6 +66,8 @@ class Interaction:
     choices: list[dict[str, Any]] | None = None
     #: Requests by the token that were answered with 404 for a moment, as :attr:`Interactions.hiccups` wants it.
     hiccups: int = 0
+    #: How often the answer was changed by the token.
+    edits: int = 0
     #: Did somebody wait too long to answer? The token is void then.
     void: bool = False
 
@@ -81,10 +83,14 @@ class Interaction:
         return self
 
     async def answer(self) -> Message:
-        """Wait for the message that answers, and until it is more than "thinking"."""
-        await self.server.until(
-            lambda: self.original is not None and not self.original.loading, f"interaction {self.id} is answered"
-        )
+        """Wait for the message that answers, and until it is more than "thinking"; of a deferred update: is changed."""
+
+        def there() -> bool:
+            if self.original is None or self.original.loading:
+                return False
+            return self.answered_by != DEFER_UPDATE or self.edits > 0
+
+        await self.server.until(there, f"interaction {self.id} is answered")
         assert self.original is not None
         return self.original
 
@@ -297,9 +303,11 @@ class Interactions:
     async def _edit_answer(
         self, params: dict[str, str], query: dict[str, str], body: dict[str, Any], files: int
     ) -> Any:  # fmt: skip
-        found = self._own(self._hook(params), params["message"])
+        one = self._hook(params)
+        found = self._own(one, params["message"])
         rules.message("webhook edit", body, self.fields(found), files)
         await self.edited(found, body)
+        one.edits += found is one.original
         return self.render(found, whole=True)
 
     async def _delete_answer(self, params: dict[str, str], query: dict[str, str], body: None, files: int) -> Any:

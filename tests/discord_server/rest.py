@@ -121,6 +121,8 @@ class Rest:
             if name in body:
                 setattr(one, name, body[name] or (None if name == "poll" else "" if name == "content" else []))
         one.content = one.content.strip()
+        if body.get("poll"):
+            one.poll = objects.poll(body["poll"], self.now())
         one.embeds = [{"type": "rich", **each} for each in one.embeds]
         for number, each in enumerate(objects.components_of(one), 1):
             each.setdefault("id", number)
