@@ -158,7 +158,7 @@ async def test_private_threads_are_closed_to_those_who_are_not_in_them(team: Tea
     with pytest.raises(discord.NotFound, match="10007"):
         await thread.fetch_member(team.kofi.id)
     private.archived = private.locked = True
-    with pytest.raises(discord.HTTPException, match="50083"):
+    with pytest.raises(discord.HTTPException, match="160005"):
         await thread.send("x", allowed_mentions=QUIET)
 
 
