@@ -11,17 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-import psutil
 import structlog
 
+from bot.owners import is_dead, this_process
 from storage import chat_queries as queries
 from storage.chat_tables import ChatJobRow
 from storage.database import Database
@@ -66,6 +64,10 @@ class Later(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+class TakenOver(Exception):
+    """The job is another process's by now: its lease ran out here. Handlers let it pass."""
 
 
 class Intake:
@@ -158,9 +160,15 @@ class Working:
         return self.attempts >= _ATTEMPTS
 
     async def save(self, **progress: Any) -> None:
-        """Remember what is done of it, so that whoever does it again begins from there."""
+        """Remember what is done of it, so that whoever does it again begins from there.
+
+        Raises:
+            StorageError: it cannot be stored.
+            TakenOver: another process is at the job by now, so that this one must do no more of it.
+        """
         self.progress |= progress
-        await asyncio.to_thread(self._runner.store, self.job.key, {"progress": self.progress})
+        if not await asyncio.to_thread(self._runner.store, self.job.key, {"progress": self.progress}):
+            raise TakenOver
 
 
 Handler = Callable[[Working], Awaitable[None]]
@@ -187,7 +195,7 @@ class Runner:
     ) -> None:
         self._database, self._handlers, self._failed = database, handlers, failed
         self._lanes, self._now = lanes, now
-        self._owner = _this_process()
+        self._owner = this_process()
         self._tasks: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -222,44 +230,46 @@ class Runner:
         while True:
             self._wake.clear()
             try:
-                full = await self._take()
+                await self._take()
             except StorageError as error:
                 self._log.warning("jobs were not looked for", reason=error.message)
-                full = False
-            if not full:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_S):
-                        await self._wake.wait()
+            except Exception as error:
+                self._log.error("looking for jobs broke", exc_info=error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._wake.wait()
 
-    async def _take(self) -> bool:
-        """Begin what can be begun; whether there may be more at once."""
+    async def _take(self) -> None:
+        """Begin what can be begun."""
         room: dict[Lane, int] = {
             lane: most - sum(of == lane for of, _ in self._tasks.values()) for lane, most in self._lanes.items()
         }
         if not any(number > 0 for number in room.values()):
-            return False
-        rows = await asyncio.to_thread(self._claim, room)
+            return
+        rows = await asyncio.to_thread(self._claim, room, frozenset(self._tasks))
         for row in rows:
             working = Working(self, row)
             task = asyncio.create_task(self._work(working))
             self._tasks[row.key] = (working.job.lane, task)
             task.add_done_callback(functools.partial(self._ended, row.key))
-        return False
 
     def _ended(self, key: str, _task: asyncio.Task[None]) -> None:
         self._tasks.pop(key, None)
         self._wake.set()
 
-    def _claim(self, room: Mapping[Lane, int]) -> list[ChatJobRow]:
+    def _claim(self, room: Mapping[Lane, int], under_way: frozenset[str]) -> list[ChatJobRow]:
+        """Take jobs on; none of those that are ``under_way`` here, even where their leases have run out."""
         moment = self._now()
         platforms = {platform for platform, _ in self._handlers}
         lanes = [lane for lane, number in room.items() if number > 0]
         with self._database.read() as session:
             owners = queries.other_owners(session=session, owner=self._owner)
-        dead = [owner for owner in owners if _is_dead(owner)]
+        dead = [owner for owner in owners if is_dead(owner)]
         # Nobody's turn to write is taken for a look that finds nothing.
         with self._database.read() as session:
-            if not queries.any_claimable(session=session, lanes=lanes, platforms=platforms, dead=dead, now=moment):
+            if not queries.any_claimable(
+                session=session, lanes=lanes, platforms=platforms, dead=dead, but=under_way, now=moment
+            ):
                 return []
         rows: list[ChatJobRow] = []
         with self._database.write() as session:
@@ -267,7 +277,7 @@ class Runner:
                 if number > 0:
                     rows += queries.claim_jobs(
                         session=session, lane=lane, platforms=platforms, limit=number, owner=self._owner, dead=dead,
-                        now=moment, lease_until=moment + _LEASE,
+                        but=under_way, now=moment, lease_until=moment + _LEASE,
                     )  # fmt: skip
         return rows
 
@@ -277,19 +287,32 @@ class Runner:
             await asyncio.sleep(_RENEW_S)
             moment = self._now()
             clean = moment - cleaned > timedelta(hours=1)
+            under_way = frozenset(self._tasks)
             try:
-                if self._tasks or clean:
-                    await asyncio.to_thread(self._keep, moment, clean)
+                if under_way or clean:
+                    self._let_go(under_way - await asyncio.to_thread(self._keep, moment, under_way, clean))
             except StorageError as error:
                 self._log.warning("leases were not renewed", reason=error.message)
+            except Exception as error:
+                self._log.error("renewing leases broke", exc_info=error)
             else:
                 cleaned = moment if clean else cleaned
 
-    def _keep(self, moment: datetime, clean: bool) -> None:
+    def _keep(self, moment: datetime, under_way: frozenset[str], clean: bool) -> frozenset[str]:
+        """Renew the leases of the jobs that are under way here; those of them that still are this process's."""
         with self._database.write() as session:
-            queries.renew_leases(session=session, owner=self._owner, lease_until=moment + _LEASE)
+            ours = queries.renew_leases(
+                session=session, owner=self._owner, keys=under_way, lease_until=moment + _LEASE
+            )  # fmt: skip
             if clean:
                 queries.delete_ended_jobs(session=session, before=moment - _KEPT)
+        return ours
+
+    def _let_go(self, lost: frozenset[str]) -> None:
+        """Stop doing what another process is at by now, or has done."""
+        for key in lost & self._tasks.keys():
+            self._log.warning("a job was taken over by another process")
+            self._tasks[key][1].cancel()
 
     async def _work(self, working: Working) -> None:
         job = working.job
@@ -310,6 +333,9 @@ class Runner:
                 )
             )
             raise
+        except TakenOver:
+            self._log.warning("a job was taken over by another process", kind=job.kind)
+            return
         except Later as later:
             due = self._now() + timedelta(seconds=later.seconds)
             end = {"state": "waiting", "owner": "", "due_at": due, "attempts": working.attempts - 1}
@@ -321,13 +347,23 @@ class Runner:
             end = await self._broke(working, error)
         if end["state"] in ("done", "failed"):
             end |= {"payload": {}, "progress": {}, "finished_at": self._now(), "lease_until": None}
-        try:
-            await asyncio.to_thread(self.store, job.key, end)
-        except StorageError as error:
-            self._log.error("the end of a job was not stored", kind=job.kind, reason=error.message)
+        await self._store_end(job, end)
         if "due_at" in end:
             wait = (end["due_at"] - self._now()).total_seconds()
             asyncio.get_running_loop().call_later(max(0.0, wait), self.wake)
+
+    async def _store_end(self, job: Job, end: dict[str, Any]) -> None:
+        """Store how it ended, however long the database is away: what is not stored would be done again."""
+        wait = 0.1
+        while True:
+            try:
+                await asyncio.to_thread(self.store, job.key, end)
+                return
+            except Exception as error:
+                reason = error.message if isinstance(error, StorageError) else type(error).__name__
+                self._log.error("the end of a job was not stored", kind=job.kind, reason=reason)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, 30.0)
 
     async def _broke(self, working: Working, error: Exception) -> dict[str, Any]:
         job = working.job
@@ -346,34 +382,15 @@ class Runner:
                 self._log.error("a person could not be told of a failure", kind=job.kind, exc_info=second)
         return {"state": "failed"}
 
-    def store(self, key: str, values: dict[str, Any]) -> None:
-        """Change a job of this process.
+    def store(self, key: str, values: dict[str, Any]) -> bool:
+        """Change a job of this process; False where it is another's by now.
 
         Raises:
             StorageError: it cannot be stored.
         """
         with self._database.write() as session:
-            queries.change_job(session=session, key=key, owner=self._owner, values=values)
+            return queries.change_job(session=session, key=key, owner=self._owner, values=values)
 
 
 def _lane(name: str) -> Lane:
     return "summary" if name == "summary" else "light"
-
-
-def _this_process() -> str:
-    process = psutil.Process()
-    return f"{socket.gethostname()}/{os.getpid()}/{process.create_time()}"
-
-
-def _is_dead(owner: str) -> bool:
-    """Whether a process of this machine has ended; of another machine's nothing is known but its lease."""
-    host, _, rest = owner.partition("/")
-    number, _, born = rest.partition("/")
-    if host != socket.gethostname() or not number.isdigit():
-        return False
-    try:
-        return str(psutil.Process(int(number)).create_time()) != born
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False

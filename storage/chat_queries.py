@@ -50,15 +50,17 @@ def claim_jobs(
     dead: Collection[str],
     now: datetime,
     lease_until: datetime,
+    but: Collection[str] = (),
 ) -> list[ChatJobRow]:
     """Take the oldest jobs of a lane on oneself: those that wait, and those whose process is gone.
 
     Args:
         dead: owners that are known to have ended.
+        but: keys of jobs that are not to be taken.
     """
     query = (
         select(ChatJobRow)
-        .where(_claimable(lane, platforms, dead, now))
+        .where(_claimable(lane, platforms, dead, now, but))
         .order_by(col(ChatJobRow.accepted_at), col(ChatJobRow.key))
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -71,14 +73,22 @@ def claim_jobs(
 
 
 def any_claimable(
-    *, session: Session, lanes: Collection[str], platforms: Collection[str], dead: Collection[str], now: datetime
+    *,
+    session: Session,
+    lanes: Collection[str],
+    platforms: Collection[str],
+    dead: Collection[str],
+    now: datetime,
+    but: Collection[str] = (),
 ) -> bool:
     """Whether :func:`claim_jobs` would find something in one of the lanes."""
-    wanted = or_(false(), *(_claimable(lane, platforms, dead, now) for lane in lanes))
+    wanted = or_(false(), *(_claimable(lane, platforms, dead, now, but) for lane in lanes))
     return session.scalars(select(col(ChatJobRow.key)).where(wanted).limit(1)).first() is not None
 
 
-def _claimable(lane: str, platforms: Collection[str], dead: Collection[str], now: datetime) -> ColumnElement[bool]:
+def _claimable(
+    lane: str, platforms: Collection[str], dead: Collection[str], now: datetime, but: Collection[str]
+) -> ColumnElement[bool]:
     abandoned = and_(
         col(ChatJobRow.state) == "running",
         or_(col(ChatJobRow.lease_until) < now, col(ChatJobRow.owner).in_(tuple(dead))),
@@ -86,17 +96,25 @@ def _claimable(lane: str, platforms: Collection[str], dead: Collection[str], now
     return and_(
         col(ChatJobRow.lane) == lane,
         col(ChatJobRow.platform).in_(tuple(platforms)),
+        col(ChatJobRow.key).not_in(tuple(but)),
         or_(and_(col(ChatJobRow.state) == "waiting", col(ChatJobRow.due_at) <= now), abandoned),
     )
 
 
-def renew_leases(*, session: Session, owner: str, lease_until: datetime) -> None:
-    """Say that the jobs of a process are still worked at."""
-    session.execute(
+def get_job(*, session: Session, key: str) -> ChatJobRow | None:
+    """A job by its key."""
+    return session.get(ChatJobRow, key)
+
+
+def renew_leases(*, session: Session, owner: str, keys: Collection[str], lease_until: datetime) -> frozenset[str]:
+    """Say that jobs are still worked at by a process; the keys of those that still are its own."""
+    renewed = (
         update(ChatJobRow)
-        .where(col(ChatJobRow.owner) == owner, col(ChatJobRow.state) == "running")
+        .where(col(ChatJobRow.key).in_(tuple(keys)), col(ChatJobRow.owner) == owner, col(ChatJobRow.state) == "running")
         .values(lease_until=lease_until)
+        .returning(col(ChatJobRow.key))
     )
+    return frozenset(session.scalars(renewed))
 
 
 def other_owners(*, session: Session, owner: str) -> Sequence[str]:
@@ -193,6 +211,15 @@ def mark(*, session: Session, name: str) -> ChatMarkRow | None:
 def save_mark(*, session: Session, name: str, value: str, at: datetime) -> None:
     """Remember a value in place of the one before."""
     _upsert(session, ChatMarkRow, [{"name": name, "value": value, "at": at}])
+
+
+def claim_mark(*, session: Session, name: str, value: str, at: datetime) -> str:
+    """Remember a value unless there is one; the one that stands now, which nobody else changes before the commit."""
+    row = {"name": name, "value": value, "at": at}
+    session.execute(_insert(session, ChatMarkRow).on_conflict_do_nothing(), [row])
+    return session.scalars(
+        select(col(ChatMarkRow.value)).where(col(ChatMarkRow.name) == name).with_for_update()
+    ).one()  # fmt: skip
 
 
 def delete_mark(*, session: Session, name: str) -> None:

@@ -1,8 +1,4 @@
-"""Alerts in Slack's admin channel: each once, with the command to type.
-
-What is told is remembered by the alert's key and the time it was raised, so that one which came back is told again, and
-none is told twice over a restart or by two processes.
-"""
+"""Alerts in Slack's admin channel: each once, with the command to type. Which are new is :mod:`bot.alerting`'s."""
 
 from __future__ import annotations
 
@@ -11,24 +7,26 @@ from datetime import UTC, datetime
 
 import structlog
 
-from bot import texts
+from bot import alerting, texts
 from bot.chat import NotThere
-from bot.jobs import Later
+from bot.jobs import Later, Working
 from bot.slack import blocks
 from bot.slack.client import SlackRefused
 from bot.slack.messages import Messages
-from engine.learning.alerts import open_alerts
-from storage import chat_queries as queries
 from storage.database import Database
 from storage.errors import StorageError
-from storage.learning_tables import AlertRow
 
 _LOOK_S = 15.0
-_MARK = "slack.alert:"
+#: A channel that cannot be posted to (archived, without the app) is tried again so often.
+_AGAIN_S = 60.0
 
 
 class AdminChannel:
-    """Posts alerts to one channel."""
+    """Posts alerts to one channel.
+
+    Args:
+        channel: its id; empty where there is none.
+    """
 
     def __init__(self, database: Database, messages: Messages, channel: str) -> None:
         self._database, self._messages, self._channel = database, messages, channel
@@ -38,42 +36,26 @@ class AdminChannel:
         """Look for new alerts until cancelled."""
         while True:
             try:
-                await self.look()
-            except (StorageError, NotThere, SlackRefused, Later) as error:
-                self._log.warning("alerts were not posted", reason=type(error).__name__)
+                await asyncio.to_thread(alerting.take_on, self._database, platform="slack", now=datetime.now(UTC))
+            except StorageError as error:
+                self._log.warning("alerts were not looked for", reason=error.message)
             except Exception as error:
                 self._log.error("looking for alerts broke", exc_info=error)
             await asyncio.sleep(_LOOK_S)
 
-    async def look(self) -> int:
-        """Post what is new; how many."""
-        new = await asyncio.to_thread(self._claim)
-        for number, row in enumerate(new):
-            sentence, command = texts.alert(row.sentence, row.command)
-            lines = blocks.escape(sentence) + (f"\n```{blocks.escape(command)}```" if command else "")
-            try:
-                await self._messages.say(self._channel, blocks.escape(sentence), [blocks.section(lines)])
-            except BaseException:
-                await asyncio.to_thread(self._unclaim, new[number:])
-                raise
-        return len(new)
-
-    def _claim(self) -> list[AlertRow]:
-        with self._database.read() as session:
-            told = {row.name: row.value for row in queries.marks(session=session, beginning=_MARK)}
-            rows = open_alerts(session)
-            if all(told.get(_MARK + row.key) == row.raised_at.isoformat() for row in rows):
-                return []
-        with self._database.write() as session:
-            told = {row.name: row.value for row in queries.marks(session=session, beginning=_MARK)}
-            new = [row for row in open_alerts(session) if told.get(_MARK + row.key) != row.raised_at.isoformat()]
-            for row in new:
-                queries.save_mark(
-                    session=session, name=_MARK + row.key, value=row.raised_at.isoformat(), at=datetime.now(UTC)
-                )
-        return list(new)
-
-    def _unclaim(self, rows: list[AlertRow]) -> None:
-        with self._database.write() as session:
-            for row in rows:
-                queries.delete_mark(session=session, name=_MARK + row.key)
+    async def post(self, working: Working) -> None:
+        """Post one, as a job; however long the channel cannot be posted to, it is not given up while it is open."""
+        row = await asyncio.to_thread(alerting.still_open, self._database, working.job.payload)
+        if row is None:
+            return
+        if not self._channel:
+            raise Later(_AGAIN_S)
+        sentence, command = texts.alert(row.sentence, row.command)
+        lines = blocks.escape(sentence) + (f"\n```{blocks.escape(command)}```" if command else "")
+        try:
+            await self._messages.post_once(
+                working, 0, self._channel, blocks.escape(sentence), [blocks.section(lines)]
+            )  # fmt: skip
+        except (NotThere, SlackRefused) as error:
+            self._log.warning("an alert was not posted", reason=type(error).__name__)
+            raise Later(_AGAIN_S) from error

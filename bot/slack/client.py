@@ -20,6 +20,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncRateLimitErrorRetryHandler,
     AsyncServerErrorRetryHandler,
 )
+from slack_sdk.http_retry.request import HttpRequest
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -50,6 +51,9 @@ _TIERS = {
     "views.publish": 100,
 }
 _RETRIES = 6
+#: Done twice, it shows twice. Where it is not known whether Slack did it, whoever called looks first
+#: (:meth:`bot.slack.messages.Messages.post`).
+_NOT_REPEATED = ("/chat.postMessage",)
 _TIMEOUT_S = 30
 #: The token is of no use any more, or never was: nothing that this process does can mend it.
 _FATAL = frozenset(
@@ -108,6 +112,16 @@ class Pace:
             await self._sleep(wait)
 
 
+class _ConnectionErrors(AsyncConnectionErrorRetryHandler):
+    async def _can_retry_async(self, *, request: HttpRequest, **given: Any) -> bool:
+        return not request.url.endswith(_NOT_REPEATED) and await super()._can_retry_async(request=request, **given)
+
+
+class _ServerErrors(AsyncServerErrorRetryHandler):
+    async def _can_retry_async(self, *, request: HttpRequest, **given: Any) -> bool:
+        return not request.url.endswith(_NOT_REPEATED) and await super()._can_retry_async(request=request, **given)
+
+
 class PacedClient(AsyncWebClient):
     """The SDK's client, each call in its turn."""
 
@@ -139,8 +153,8 @@ class Slack:
             session=self.session,
             logger=quiet,
             retry_handlers=[
-                AsyncConnectionErrorRetryHandler(max_retry_count=3),
-                AsyncServerErrorRetryHandler(max_retry_count=3),
+                _ConnectionErrors(max_retry_count=3),
+                _ServerErrors(max_retry_count=3),
                 AsyncRateLimitErrorRetryHandler(max_retry_count=_RETRIES),
             ],
         )

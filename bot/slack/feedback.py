@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot import feedback, texts
+from bot import feedback, sharing, texts
 from bot.answers import Shown, record_shown, shown
 from bot.chat import Forbidden, NotThere
 from bot.jobs import Working
@@ -202,18 +202,19 @@ class Feedback:
 
     async def _share(self, working: Working, given: dict[str, Any]) -> None:
         found = await self._allowed(working, str(given["value"]))
-        answers = await asyncio.to_thread(self._answers, found.id)
-        if any(not row.private and row.message for row in answers):
-            await self._messages.tell(_origin(working), texts.SHARED_ALREADY)
+        claim = await asyncio.to_thread(
+            sharing.claim, self._database, platform="slack", summary_id=found.id, job=working.job.key,
+            now=working.accepted_at,
+        )  # fmt: skip
+        if claim != "yours" and not working.progress.get("posted"):
+            said = texts.SHARED_ALREADY if claim == "shared" else texts.BEING_SHARED
+            await self._messages.tell(_origin(working), said)
             return
         user = await self._people.user(str(given["user"]))
         # Into the channel that it is of, and nowhere else: whoever reads it there may read what it is made of.
-        message = str(working.progress.get("posted") or "")
-        if not message:
-            message = await self._messages.post(
-                found.place.channel, found, thread=found.place.thread, shared_by=user.name
-            )
-            await working.save(posted=message)
+        message = await self._messages.post(
+            working, found.place.channel, found, thread=found.place.thread, shared_by=user.name
+        )
         await asyncio.to_thread(
             record_shown,
             self._database,
@@ -227,6 +228,7 @@ class Feedback:
             older=found.older,
             answer_id=f"{found.id}-shared",
         )
+        await asyncio.to_thread(sharing.let_go, self._database, platform="slack", summary_id=found.id)
         await self._messages.tell(_origin(working), texts.SHARED)
 
     def _answers(self, summary_id: str) -> list[Any]:
@@ -238,7 +240,7 @@ class Feedback:
     async def _correct(self, working: Working, remembered: Remembered, given: dict[str, Any], origin: Origin) -> None:
         await self._allowed(working, remembered.id)
         user = await self._people.user(origin.user)
-        sentence = await asyncio.to_thread(
+        sentence = str(working.progress.get("thanks") or "") or await asyncio.to_thread(
             feedback.correct,
             self._database,
             self._settings,
@@ -250,11 +252,12 @@ class Feedback:
             about=str(given.get("choice") or ""),
             builds_on=remembered.builds_on,
         )
-        await self._show_anew(remembered, origin)
+        await working.save(thanks=sentence)
+        await self._show_anew(working, remembered, origin)
         await self._messages.tell(origin, sentence)
         await gently(self._changed_home(origin.user))
 
-    async def _show_anew(self, remembered: Remembered, origin: Origin) -> None:
+    async def _show_anew(self, working: Working, remembered: Remembered, origin: Origin) -> None:
         """Bring every place where a summary is shown to what it says now, as far as Slack allows."""
         now = await asyncio.to_thread(shown, self._database, remembered.id)
         if now is None:
@@ -266,16 +269,22 @@ class Feedback:
             async def may_read() -> None:
                 await self._people.require(f"slack:{origin.user}", now.place)
 
-            await self._messages.answer(origin, now, may_read)
+            await self._messages.answer(origin, now, may_read, working)
         public = [row for row in await asyncio.to_thread(self._answers, remembered.id) if not row.private]
         for row in filter(lambda row: row.message, public):
             sharer = ""
             if row.id.endswith("-shared"):
                 sharer = (await self._people.user(row.person.partition(":")[2])).name
-            message = await self._messages.change(row.channel, row.message, now, thread=row.thread, shared_by=sharer)
-            if message not in ("", row.message):
+
+            async def grown(message: str, row: Any = row) -> None:
                 row.message = message
                 await asyncio.to_thread(self._save_answer, row)
+
+            message = await self._messages.change(
+                row.channel, row.message, now, grown, thread=row.thread, shared_by=sharer
+            )
+            if message not in ("", row.message):
+                await grown(message)
 
     def _save_answer(self, row: Any) -> None:
         with self._database.write() as session:

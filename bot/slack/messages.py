@@ -8,6 +8,7 @@ remember; what it says is :mod:`bot.slack.blocks`'.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from typing import Any
 from bot import texts
 from bot.answers import Shown
 from bot.chat import Forbidden, NotThere
+from bot.jobs import Working
 from bot.slack import blocks
 from bot.slack.blocks import Block
 from bot.slack.client import Slack, SlackRefused
+from engine.formats.values import dicts
 from engine.text.escape import escape_discord
 
 #: Slack's 30 minutes, and a margin.
@@ -68,8 +71,10 @@ class Messages:
         content: dict[str, Any] = {"text": escaped} | ({"blocks": list(block_list)} if block_list else {})
         await self._privately(origin, [content])
 
-    async def answer(self, origin: Origin, shown: Shown, may_read: Callable[[], Awaitable[None]]) -> None:
-        """Show the asker a summary that only they see.
+    async def answer(
+        self, origin: Origin, shown: Shown, may_read: Callable[[], Awaitable[None]], working: Working
+    ) -> None:
+        """Show the asker a summary that only they see; pages that the job has shown before are not shown again.
 
         Args:
             may_read: raises where they may not read what was summarised; asked before it goes anywhere but to the
@@ -81,47 +86,104 @@ class Messages:
         """
         pages = blocks.answer(shown, public=False, private_note=bool(origin.channel))
         contents = [{"text": blocks.fallback(shown), "blocks": page} for page in pages]
-        await self._privately(origin, contents, may_read)
+        await self._privately(origin, contents, may_read, working)
 
     async def _privately(
-        self, origin: Origin, contents: Sequence[dict[str, Any]], may_read: Callable[[], Awaitable[None]] | None = None
+        self,
+        origin: Origin,
+        contents: Sequence[dict[str, Any]],
+        may_read: Callable[[], Awaitable[None]] | None = None,
+        working: Working | None = None,
     ) -> None:
         """Show something to one person; without ``may_read`` it is what they may be told wherever they are."""
-        for content in contents:
-            if origin.respond_now and len(contents) <= _RESPOND_USES:
-                thread = {"thread_ts": origin.thread} if origin.thread else {}
-                message = {"response_type": "ephemeral", "replace_original": False, **content, **thread}
-                if await self._slack.respond(origin.respond_now, **message):
-                    continue
-            if origin.channel:
-                thread = {"thread_ts": origin.thread} if origin.thread else {}
-                try:
-                    await self._slack.call(
-                        "chat_postEphemeral", channel=origin.channel, user=origin.user, **content, **thread
-                    )
-                    continue
-                except (NotThere, SlackRefused):
-                    pass  # the app is not in there: the person's own messages remain
-                except Forbidden:
-                    if may_read is not None:
-                        raise
-                if may_read is not None:
-                    await may_read()
-            await self._slack.call(
-                "chat_postMessage", channel=origin.user, unfurl_links=False, unfurl_media=False, **content
-            )
+        done = int(working.progress.get("pages") or 0) if working is not None else 0
+        for number, content in enumerate(contents[done:], done):
+            await self._one_privately(origin, content, len(contents), may_read)
+            # Slack has no way to ask whether somebody was shown something: it is remembered at once, page by page.
+            if working is not None and number + 1 < len(contents):
+                await working.save(pages=number + 1)
 
-    async def post(self, channel: str, shown: Shown, *, thread: str = "", shared_by: str = "") -> str:
-        """Post a summary for everybody in a channel; the ``ts`` of its messages, with spaces between.
+    async def _one_privately(
+        self, origin: Origin, content: dict[str, Any], pages: int, may_read: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        if origin.respond_now and pages <= _RESPOND_USES:
+            thread = {"thread_ts": origin.thread} if origin.thread else {}
+            message = {"response_type": "ephemeral", "replace_original": False, **content, **thread}
+            if await self._slack.respond(origin.respond_now, **message):
+                return
+        if origin.channel:
+            thread = {"thread_ts": origin.thread} if origin.thread else {}
+            try:
+                await self._slack.call(
+                    "chat_postEphemeral", channel=origin.channel, user=origin.user, **content, **thread
+                )
+                return
+            except (NotThere, SlackRefused):
+                pass  # the app is not in there: the person's own messages remain
+            except Forbidden:
+                if may_read is not None:
+                    raise
+            if may_read is not None:
+                await may_read()
+        await self._slack.call(
+            "chat_postMessage", channel=origin.user, unfurl_links=False, unfurl_media=False, **content
+        )
+
+    async def post(self, working: Working, channel: str, shown: Shown, *, thread: str = "", shared_by: str = "") -> str:
+        """Post a summary for everybody in a channel, each page once however often the job is begun.
+
+        Returns:
+            The ``ts`` of its messages, with spaces between.
 
         Raises:
             NotThere: the app may not post there; the sentence says why.
         """
-        posted = [
-            await self.say(channel, blocks.fallback(shown), page, thread=thread)
-            for page in blocks.answer(shown, public=True, shared_by=shared_by)
-        ]
-        return " ".join(posted)
+        pages = blocks.answer(shown, public=True, shared_by=shared_by)
+        return " ".join(
+            [
+                await self.post_once(working, number, channel, blocks.fallback(shown), page, thread=thread)
+                for number, page in enumerate(pages)
+            ]
+        )
+
+    async def post_once(
+        self, working: Working, number: int, channel: str, text: str, page: Sequence[Block], *, thread: str = ""
+    ) -> str:
+        """Post the so-manieth message of a job, unless an earlier attempt has; its ``ts``.
+
+        That it is about to be posted is remembered before, its ``ts`` after. Whoever finds only the first does not
+        know whether it was posted, and looks for it in Slack by the name that its first block has.
+
+        Raises:
+            NotThere: the app may not post there.
+        """
+        posted = [str(ts) for ts in working.progress.get("posted", ())]
+        if number < len(posted):
+            return posted[number]
+        name = f"{hashlib.sha256(working.job.key.encode()).hexdigest()[:32]}.{number}"
+        ts = ""
+        if working.progress.get("posting") == number:
+            ts = await self._find(channel, thread, name, working.accepted_at)
+        else:
+            await working.save(posting=number)
+        ts = ts or await self.say(channel, text, [{**page[0], "block_id": name}, *page[1:]], thread=thread)
+        await working.save(posted=[*posted, ts])
+        return ts
+
+    async def _find(self, channel: str, thread: str, name: str, since: datetime) -> str:
+        """The ``ts`` of a message whose first block has a name, or empty; it was posted after a time."""
+        given: dict[str, Any] = {"ts": thread} if thread else {}
+        # Slack's clock and this machine's may differ.
+        oldest = f"{since.timestamp() - 600:.6f}"
+        method = "conversations_replies" if thread else "conversations_history"
+        try:
+            async for page in self._slack.pages(method, channel=channel, oldest=oldest, limit=200, **given):
+                for message in dicts(page.get("messages")):
+                    if any(block.get("block_id") == name for block in dicts(message.get("blocks"))[:1]):
+                        return str(message["ts"])
+        except (NotThere, SlackRefused):
+            return ""  # then it cannot be posted either
+        return ""
 
     async def say(self, channel: str, text: str, page: Sequence[Block] = (), *, thread: str = "") -> str:
         """Post one message; ``text`` is escaped already."""
@@ -139,11 +201,21 @@ class Messages:
             raise
         return str(answer.get("ts") or "")
 
-    async def change(self, channel: str, ts: str, shown: Shown, *, thread: str = "", shared_by: str = "") -> str:
+    async def change(
+        self,
+        channel: str,
+        ts: str,
+        shown: Shown,
+        grown: Callable[[str], Awaitable[None]],
+        *,
+        thread: str = "",
+        shared_by: str = "",
+    ) -> str:
         """Show a public summary as it is now; the ``ts`` of its messages, empty where none can be changed any more.
 
         Args:
             ts: what :meth:`post` gave.
+            grown: called with all of them each time that one more had to be posted.
         """
         there = ts.split()
         now: list[str] = []
@@ -155,6 +227,7 @@ class Messages:
                     now.append(there[number])
                 else:
                     now.append(await self.say(channel, given["text"], page, thread=thread))
+                    await grown(" ".join(now))
             except (NotThere, SlackRefused):
                 return ""
         for extra in there[len(now) :]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot import feedback, texts
+from bot import alerting, feedback, texts
 from bot.answers import Summaries
 from bot.jobs import Handler, Intake, Later, Working
 from bot.settings import BotSettings
@@ -90,6 +90,7 @@ class SlackService:
             self._database, Summaries(self._database, self._client), history, people, messages, words,
             team=identity.team,
         )  # fmt: skip
+        admin = self._admin = AdminChannel(self._database, messages, settings.slack_admin_channel)
         changes = self._changes = Changes(self._database, slack, history, people)
         self._listeners = Listeners(
             slack, self._intake, identity, words,
@@ -110,6 +111,7 @@ class SlackService:
             ("slack", "redraft"): home.command,
             ("slack", "changed"): changes.changed,
             ("slack", "unclear"): unclear,
+            ("slack", alerting.KIND): admin.post,
         }
 
     async def _identity(self, slack: Slack) -> Identity:
@@ -154,8 +156,7 @@ class SlackService:
             asyncio.create_task(_refused(slack)),
         ]
         if self._settings.slack_admin_channel:
-            admin = AdminChannel(self._database, self._messages, self._settings.slack_admin_channel)
-            tasks.append(asyncio.create_task(admin.run()))
+            tasks.append(asyncio.create_task(self._admin.run()))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

@@ -92,7 +92,9 @@ class Summarize:
                 await self._messages.tell(origin, str(error))
             if number + 1 < len(targets):  # the last one ends the job
                 done = [*working.progress.get("done", ()), number]
-                await working.save(done=done, summary="", stream="", older=0, more=False)
+                await working.save(
+                    done=done, summary="", stream="", older=0, more=False, pages=0, posted=[], posting=-1
+                )
 
     def _targets(self, given: dict[str, Any]) -> list[Target]:
         ask = parse(str(given.get("text") or ""), self._words.read)
@@ -213,11 +215,11 @@ class Summarize:
             async def may_read() -> None:
                 await self._people.require(working.job.person, target.place)
 
-            await self._messages.answer(origin, answer, may_read)
+            await self._messages.answer(origin, answer, may_read, working)
         elif streamer is not None and await streamer.finish(answer):
             await asyncio.to_thread(record, streamer.ts)
         else:
             if stream := working.progress.get("stream"):
                 await self._messages.remove(origin.channel, str(stream))
-            message = await self._messages.post(origin.channel, answer, thread=origin.thread)
+            message = await self._messages.post(working, origin.channel, answer, thread=origin.thread)
             await asyncio.to_thread(record, message)

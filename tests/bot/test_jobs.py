@@ -10,14 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psutil
+import pytest
 from sqlmodel import select
 
 from bot.jobs import Intake, Job, Later, Runner, Working
 from storage.chat_tables import ChatJobRow
 from storage.database import Database
-from storage.errors import InputError, RedraftError
+from storage.errors import InputError, RedraftError, StorageError
 
 LANES = {"summary": 2, "light": 4}
 
@@ -236,3 +238,123 @@ async def test_a_kind_that_nobody_knows_ends_as_failed(database: Database) -> No
     await Intake(database, runner.wake).accept(job("a"))
     await until(lambda: rows(database)["a"].state == "failed")
     await runner.stop()
+
+
+async def test_a_job_whose_lease_ran_out_here_is_not_begun_a_second_time_by_the_same_process(
+    database: Database,
+) -> None:
+    clock = [datetime.now(UTC)]
+    begun: list[str] = []
+    gate = asyncio.Event()
+
+    async def handle(working: Working) -> None:
+        begun.append(working.job.key)
+        if working.job.key == "a":
+            await gate.wait()
+
+    runner = Runner(database, {("slack", "say"): handle}, lanes=LANES, now=lambda: clock[0])
+    intake = Intake(database, runner.wake, now=lambda: clock[0])
+    runner.start()
+    await intake.accept(job("a"))
+    await until(lambda: begun == ["a"])
+    # As if the database had been away for so long that nothing could be renewed.
+    clock[0] += timedelta(minutes=5)
+    await intake.accept(job("b"))
+    await until(lambda: rows(database)["b"].state == "done")
+    await intake.accept(job("c"))
+    await until(lambda: rows(database)["c"].state == "done")
+    assert begun == ["a", "b", "c"]
+    gate.set()
+    await until(lambda: rows(database)["a"].state == "done")
+    await runner.stop()
+
+
+async def test_no_failure_whatever_ends_the_runners_loops(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.jobs._RENEW_S", 0.01)
+    broken = [0, 0]
+
+    class Failing(Runner):
+        def _claim(self, *given: Any) -> Any:
+            broken[0] += 1
+            if broken[0] < 3:
+                raise RuntimeError("what Priya wrote")
+            return super()._claim(*given)
+
+        def _keep(self, *given: Any) -> Any:
+            broken[1] += 1
+            if broken[1] < 3:
+                raise RuntimeError("what Priya wrote")
+            return super()._keep(*given)
+
+    gate = asyncio.Event()
+
+    async def handle(_working: Working) -> None:
+        await gate.wait()
+
+    runner = Failing(database, {("slack", "say"): handle}, lanes=LANES)
+    runner.start()
+    await Intake(database, runner.wake).accept(job("a"))
+    for _ in range(3):
+        runner.wake()
+        await asyncio.sleep(0.02)
+    await until(lambda: rows(database)["a"].state == "running")
+    await until(lambda: broken[1] > 3)
+    gate.set()
+    await until(lambda: rows(database)["a"].state == "done")
+    await runner.stop()
+
+
+async def test_a_job_that_another_process_took_over_is_stopped_here(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.jobs._RENEW_S", 0.02)
+    reached, went_on, go = asyncio.Event(), [], asyncio.Event()
+
+    async def saves(working: Working) -> None:
+        reached.set()
+        await go.wait()
+        await working.save(step=1)
+        went_on.append(working.job.key)
+
+    async def waits(working: Working) -> None:
+        await asyncio.Event().wait()
+
+    runner = Runner(database, {("slack", "say"): saves, ("slack", "wait"): waits}, lanes=LANES)
+    runner.start()
+    intake = Intake(database, runner.wake)
+    await intake.accept(job("a"))
+    await intake.accept(Job("b", "slack", "wait", "light"))
+    await until(lambda: reached.is_set() and runner.running == 2)
+    with database.write() as session:
+        for key in ("a", "b"):
+            row = session.get_one(ChatJobRow, key)
+            row.owner, row.lease_until = "elsewhere/1/2", datetime.now(UTC) + timedelta(hours=1)
+            session.add(row)
+    go.set()
+    await until(lambda: runner.running == 0)
+    await runner.stop()
+    assert went_on == []
+    assert {row.state for row in rows(database).values()} == {"running"}
+
+
+async def test_an_end_that_cannot_be_stored_at_once_is_stored_later_and_nothing_is_done_twice(
+    database: Database,
+) -> None:
+    done: list[str] = []
+    refusals = [StorageError("The database is locked."), RuntimeError("something else")]
+
+    class Failing(Runner):
+        def store(self, key: str, values: dict[str, Any]) -> bool:
+            if refusals:
+                raise refusals.pop()
+            return super().store(key, values)
+
+    async def handle(working: Working) -> None:
+        done.append(working.job.key)
+
+    runner = Failing(database, {("slack", "say"): handle}, lanes=LANES)
+    runner.start()
+    await Intake(database, runner.wake).accept(job("a"))
+    await until(lambda: rows(database)["a"].state == "done")
+    await runner.stop()
+    assert done == ["a"]

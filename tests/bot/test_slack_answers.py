@@ -90,6 +90,25 @@ async def test_an_empty_correction_keeps_the_modal_open_and_an_unchanged_one_is_
     assert "nothing was changed" in server.ephemerals[seen]["text"]
 
 
+async def test_two_shares_at_once_post_one_message_and_the_other_is_told(world: World) -> None:
+    channel, server = world.channel().id, world.slack
+    talk(server, channel, 3)
+    summary, _ = await world.summary(ANA, channel)
+    seen = len(server.ephemerals)
+    payloads = [server.click_payload(user, "redraft_share", summary, channel=channel) for user in (ANA, TOMAS, PRIYA)]
+    for envelope in [await server.send("interactive", payload) for payload in payloads]:
+        await server.ack(envelope)
+    told = await server.until(
+        lambda: len(server.ephemerals) == seen + 3 and [one["text"] for one in server.ephemerals[seen:]], "all are told"
+    )
+    assert len([post for post in server.posts if post["channel"] == channel]) == 1
+    assert sum(text == "Shared." for text in told) == 1
+    assert all("shar" in text.lower() for text in told)
+    await server.click(PRIYA, "redraft_share", summary, channel=channel)
+    await server.until(lambda: server.ephemerals[-1]["text"] == "It is shared already.", "she is told")
+    assert len([post for post in server.posts if post["channel"] == channel]) == 1
+
+
 async def test_thumbs_are_kept_with_a_reason_if_there_is_one(world: World) -> None:
     channel, server = world.channel().id, world.slack
     talk(server, channel, 3)

@@ -66,6 +66,8 @@ class SlackServer(Deliveries):
         self.acks: dict[str, tuple[float, dict[str, Any]]] = {}
         #: Answers to give in place of a method's own, in order: status, headers, body.
         self.instead: dict[str, list[tuple[int, dict[str, str], dict[str, Any]]]] = defaultdict(list)
+        #: How many of a method's next answers get lost after it was done.
+        self.lost: dict[str, int] = defaultdict(int)
         self.revoked = False
         self.scopes = [
             "app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "groups:history",
@@ -182,6 +184,10 @@ class SlackServer(Deliveries):
             rules.check(method, given, rules.METHODS[method])
             self.calls.append((method, given))
             answer = getattr(self, "_" + method.replace(".", "_"))(given)
+            if self.lost[method]:
+                self.lost[method] -= 1
+                await self._notify()
+                return web.json_response({}, status=500)
         except Broken as error:
             self.broken.append(str(error))
             answer = {"ok": False, "error": "invalid_arguments"}
@@ -286,8 +292,7 @@ class SlackServer(Deliveries):
         self.posts.append(post)
         if given["channel"] in self.channels:
             raw = {"type": "message", "ts": ts, "user": BOT, "bot_id": "B0REDRAFT", "text": given.get("text", "")}
-            if "thread_ts" in given:
-                raw["thread_ts"] = given["thread_ts"]
+            raw |= {name: given[name] for name in ("thread_ts", "blocks") if name in given}
             self.channels[given["channel"]].messages[ts] = raw
         return {"channel": given["channel"], "ts": ts}
 
