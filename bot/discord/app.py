@@ -1,4 +1,4 @@
-"""Discord's deliveries, by discord.py, into jobs: each is stored by one insert and then acknowledged; nothing before it.
+"""Discord's deliveries, by discord.py, into jobs: each is stored by one insert, then acknowledged; nothing before it.
 
 Listeners translate and hold no logic. Discord waits three seconds for an acknowledgement. What cannot be stored is told
 at once; a button that opens a modal is answered by that modal and is no job, because nothing is owed after it.
@@ -140,9 +140,7 @@ class Listeners:
             ):
                 return
             await self._open(interaction, action, value)
-        elif await self._accept(
-            interaction, "pressed", "light", action=action, value=value, update=action in _REPLACE
-        ):
+        elif await self._accept(interaction, "pressed", "light", action=action, value=value, update=action in _REPLACE):
             thinking = action not in _REPLACE
             await self._acknowledge(interaction.response.defer(ephemeral=thinking, thinking=thinking))
 
@@ -221,9 +219,7 @@ class Listeners:
 
     async def _say(self, interaction: _Interaction, text: str, *, ephemeral: bool = True) -> None:
         content = payload(embeds.notice(text))["content"]
-        await self._acknowledge(
-            interaction.response.send_message(content, ephemeral=ephemeral, suppress_embeds=True)
-        )
+        await self._acknowledge(interaction.response.send_message(content, ephemeral=ephemeral, suppress_embeds=True))
 
     async def _acknowledge(self, doing: Awaitable[object]) -> None:
         """Answer an interaction; what is owed is done, and told otherwise, where that comes too late."""

@@ -136,9 +136,7 @@ class Changes:
 
     def _held(self, channel: str, thread: str) -> list[str]:
         with self._database.read() as session:
-            return sorted(
-                queries.messages_held(session=session, platform="discord", channel=channel, thread=thread)
-            )
+            return sorted(queries.messages_held(session=session, platform="discord", channel=channel, thread=thread))
 
     async def closed(self, channel: str) -> None:
         """A channel that may have been public is so no more."""
@@ -188,7 +186,7 @@ class Changes:
             return {row.id: row.text for row in stored.messages_of(session=session, conversation_id=conversation_id)}
 
     async def _compare(self, conversation_id: str, guild: int, channel: int, read_at: datetime) -> int:
-        ours = {one: text for one, text in (await asyncio.to_thread(self._messages, conversation_id)).items()}
+        ours = await asyncio.to_thread(self._messages, conversation_id)
         if not ours:
             return 0
         try:

@@ -60,10 +60,7 @@ class DiscordRefused(RedraftError):
 
 
 class Client(discord.AutoShardedClient):
-    """discord.py's client, which keeps no messages and no members, and hands on what it hears.
-
-    ``heard`` is when the gateway last delivered something, by the loop's clock.
-    """
+    """discord.py's client, which keeps no messages and no members, and pings nobody."""
 
     def __init__(self, api_url: str) -> None:
         intents = discord.Intents.none()
@@ -174,7 +171,7 @@ class Discord:
                 self.refused.set()
             raise told from error
 
-    async def request(self, method: str, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> Any:
+    async def request(self, method: str, path: str, body: Any = None, **parameters: Any) -> Any:
         """A request by the library's limiter, for what it has no way to be asked for as we need it; see :meth:`call`.
 
         Interactions' messages outlive the objects that the library could change them by: a token and an id are left.

@@ -69,23 +69,27 @@ def add_to(tree: app_commands.CommandTree[Any], takes: Takes) -> None:
     async def from_here(interaction: _Interaction, message: discord.Message) -> None:
         await takes.menu(interaction, message, from_here=True)
 
-    here = {
-        "allowed_contexts": app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
-        "allowed_installs": app_commands.AppInstallationType(guild=True, user=False),
-    }
+    contexts = app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False)
+    installs = app_commands.AppInstallationType(guild=True, user=False)
     command: app_commands.Command[Any, ..., None] = app_commands.Command(
-        name="summarize", description=texts.COMMANDS["summarize"], callback=summarize, **here
+        name="summarize",
+        description=texts.COMMANDS["summarize"],
+        callback=summarize,
+        allowed_contexts=contexts,
+        allowed_installs=installs,
     )
     command.autocomplete("since")(complete_since)
     tree.add_command(command)
-    tree.add_command(app_commands.ContextMenu(name=texts.MENU_THREAD, callback=thread, **here))
-    tree.add_command(app_commands.ContextMenu(name=texts.MENU_FROM, callback=from_here, **here))
+    for name, callback in ((texts.MENU_THREAD, thread), (texts.MENU_FROM, from_here)):
+        tree.add_command(
+            app_commands.ContextMenu(name=name, callback=callback, allowed_contexts=contexts, allowed_installs=installs)
+        )
     # In the messages that the app sends to a person, too: what is stored about them is no server's business.
     group = app_commands.Group(
         name="redraft",
         description=texts.COMMANDS["redraft"],
         allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        allowed_installs=installs,
     )
     for word in WORDS:
         group.add_command(_word(word, takes))

@@ -2,7 +2,7 @@
 
 Everything that comes from people or the model is escaped, so that no Markdown, mention or time in it works; embeds show
 no previews of links and ping nobody. What is shown is :class:`bot.answers.Shown`; nothing is asked of Discord or the
-database here. What a button is about stands in its ``custom_id`` (100 characters), so that no process needs to remember.
+database here. What a button is about stands in its ``custom_id`` (100 characters), and no process needs to remember.
 """
 
 from __future__ import annotations
@@ -112,6 +112,16 @@ def short(text: str, limit: int) -> str:
 def notice(text: str) -> Content:
     """A sentence or two of ours."""
     return Content(text=escape(text)[:_CONTENT])
+
+
+def alert(sentence: str, command: str) -> Content:
+    """An alert for administrators, with what to type."""
+    said = short(sentence, BODY)
+    return Content(embeds=[discord.Embed(description=said + (f"\n```\n{_code(command)}\n```" if command else ""))])
+
+
+def _code(command: str) -> str:
+    return command.replace("`", "'")[:_TITLE]
 
 
 def titled(title: str, description: str) -> Content:

@@ -12,7 +12,7 @@ from typing import Any
 
 import discord
 
-from bot import feedback, texts
+from bot import feedback, sharing, texts
 from bot.answers import Shown, record_shown, shown
 from bot.chat import Forbidden, NotThere, Place
 from bot.discord import embeds, modals
@@ -149,18 +149,18 @@ class Feedback:
 
     async def _share(self, working: Working, value: str, origin: Origin) -> None:
         found = await self._allowed(working.job.person, value)
-        answers = await asyncio.to_thread(self._answers, found.id)
-        if any(not row.private and row.message for row in answers):
-            await self._messages.tell(origin, texts.SHARED_ALREADY)
-            return
         # Into the place that it is of, and nowhere else: whoever reads it there may read what it is made of.
         seen = await self._people.readable(int(found.place.workspace), channel_of(found.place))
         await self._people.require_writer(working.job.person, seen)
         self._people.require_post(seen)
-        message = str(working.progress.get("posted") or "")
-        if not message:
-            message = await self._messages.post(str(seen.id), found, shared_by=str(working.job.payload["name"]))
-            await working.save(posted=message)
+        claim = await asyncio.to_thread(
+            sharing.claim, self._database, platform="discord", summary_id=found.id, job=working.job.key,
+            now=working.accepted_at,
+        )  # fmt: skip
+        if claim != "yours" and not working.progress.get("posted"):
+            await self._messages.tell(origin, texts.SHARED_ALREADY if claim == "shared" else texts.BEING_SHARED)
+            return
+        message = await self._messages.post(working, str(seen.id), found, shared_by=str(working.job.payload["name"]))
         await asyncio.to_thread(
             record_shown,
             self._database,
@@ -173,6 +173,7 @@ class Feedback:
             older=found.older,
             answer_id=f"{found.id}-shared",
         )
+        await asyncio.to_thread(sharing.let_go, self._database, platform="discord", summary_id=found.id)
         await self._messages.tell(origin, texts.SHARED)
 
     def _answers(self, summary_id: str) -> list[ChatAnswerRow]:
@@ -185,7 +186,7 @@ class Feedback:
         await self._allowed(working.job.person, remembered.id)
         before = "" if remembered.blind else await asyncio.to_thread(self._text_before, remembered)
         text = modals.whole(before, remembered, [str(one) for one in given["texts"]])
-        sentence = await asyncio.to_thread(
+        sentence = str(working.progress.get("thanks") or "") or await asyncio.to_thread(
             feedback.correct,
             self._database,
             self._settings,
@@ -197,6 +198,7 @@ class Feedback:
             about=str(given.get("choice") or ""),
             builds_on=remembered.extra,
         )
+        await working.save(thanks=sentence)
         now = await self._show_anew(working, remembered, bool(given.get("private")), origin)
         further = modals.next_start(now.text, remembered.start) if now is not None and before else 0
         content = embeds.notice(sentence)
@@ -214,25 +216,30 @@ class Feedback:
         texts_then = (row.text for row in rows if row.id == remembered.extra)
         return next(texts_then, stored.text if stored is not None else "")
 
-    async def _show_anew(
-        self, working: Working, remembered: Remembered, private: bool, origin: Origin
-    ) -> Shown | None:
+    async def _show_anew(self, working: Working, remembered: Remembered, private: bool, origin: Origin) -> Shown | None:
         """Bring every place where a summary is shown to what it says now, as far as Discord allows."""
         now = await asyncio.to_thread(shown, self._database, remembered.id)
         if now is None:
             return None
         if private and not (origin.update and await self._messages.replace_private(origin, now)):
-            pages = embeds.answer(now, public=False, private_note=True)
-            await self._privately(working, origin, pages, now.place)
+
+            async def may_read() -> None:
+                await self._people.require(working.job.person, now.place)
+
+            await self._messages.answer(origin, now, may_read, working)
         public = [row for row in await asyncio.to_thread(self._answers, remembered.id) if not row.private]
         for row in filter(lambda row: row.message, public):
             sharer = ""
             if row.id.endswith("-shared"):
                 sharer = await self._people.called(int(now.place.workspace), int(row.person.partition(":")[2]))
-            message = await self._messages.change(row.channel, row.message, now, shared_by=sharer)
-            if message not in ("", row.message):
+
+            async def grown(message: str, row: ChatAnswerRow = row) -> None:
                 row.message = message
                 await asyncio.to_thread(self._save_answer, row)
+
+            message = await self._messages.change(row.channel, row.message, now, grown, shared_by=sharer)
+            if message not in ("", row.message):
+                await grown(message)
         return now
 
     def _save_answer(self, row: ChatAnswerRow) -> None:

@@ -184,4 +184,3 @@ class History:
     def _opted_out(self) -> frozenset[str]:
         with self._database.read() as session:
             return frozenset(one.partition(":")[2] for one in queries.opted_out(session=session, platform="discord"))
-

@@ -31,9 +31,7 @@ _REVIEWS = 5
 class Home:
     """Does what `/redraft` says."""
 
-    def __init__(
-        self, database: Database, people: People, messages: Messages, reviews: feedback.Reviews
-    ) -> None:
+    def __init__(self, database: Database, people: People, messages: Messages, reviews: feedback.Reviews) -> None:
         self._database, self._people = database, people
         self._messages, self._reviews = messages, reviews
 
@@ -85,9 +83,7 @@ class Home:
             except (NotPermitted, NotThere):
                 said.append(f"-# {embeds.moment(one.at)} · {embeds.escape(texts.NOT_YOURS_ANY_MORE)}")
             else:
-                said.append(
-                    f"{embeds.short(one.text, 240)}\n-# {embeds.moment(one.at)} · {embeds.escape(one.state)}"
-                )
+                said.append(f"{embeds.short(one.text, 240)}\n-# {embeds.moment(one.at)} · {embeds.escape(one.state)}")
         return [embeds.titled(texts.HOME_CORRECTIONS, "\n\n".join(said))] if said else []
 
     async def _review(self, origin: Origin, person: str) -> None:
@@ -106,9 +102,7 @@ class Home:
                 where = (await self._people.channel(int(workspace), int(channel))).title
             except (NotThere, NotPermitted, DiscordRefused, Later):
                 continue
-            found += [
-                embeds.review(one.pair_id, one.mark, where, one.author, one.at, one.diff) for one in reviews
-            ]
+            found += [embeds.review(one.pair_id, one.mark, where, one.author, one.at, one.diff) for one in reviews]
         if not found:
             await self._messages.tell(origin, texts.NO_REVIEWS)
             return

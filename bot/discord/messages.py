@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from bot.chat import MessageGone, NotThere
 from bot.discord import embeds
 from bot.discord.client import Discord, DiscordRefused, NoDirectMessages, TokenOver
 from bot.discord.embeds import Content, payload
-from bot.jobs import Later
+from bot.jobs import Later, Working
 from storage.errors import NotPermitted, RedraftError
 
 #: Discord's 15 minutes, and a margin.
@@ -94,8 +95,9 @@ class Messages:
         may_read: MayRead | None = None,
         *,
         first: bool = True,
+        working: Working | None = None,
     ) -> None:
-        """Show something to one person.
+        """Show something to one person; what the job has shown of it before is not shown again.
 
         Args:
             may_read: raises where they may not read what it is made of; asked before it goes anywhere but to the place
@@ -105,16 +107,18 @@ class Messages:
         Raises:
             Forbidden, NotThere: see ``may_read``.
         """
-        for number, content in enumerate(contents):
-            if origin.open and await self._answered(origin, content, first=first and number == 0):
-                continue
-            if may_read is not None:
-                await may_read()
-            try:
-                await self._say_to(origin.user, content)
-            except NoDirectMessages:
-                self._log.info("a person takes no messages; what was asked for is in their recent ones")
-                return
+        done = int(working.progress.get("pages") or 0) if working is not None else 0
+        for number, content in enumerate(contents[done:], done):
+            if not (origin.open and await self._answered(origin, content, first=first and number == 0)):
+                if may_read is not None:
+                    await may_read()
+                try:
+                    await self._say_to(origin.user, content)
+                except NoDirectMessages:
+                    self._log.info("a person takes no messages; what was asked for is in their recent ones")
+                    return
+            if working is not None and number + 1 < len(contents):
+                await working.save(pages=number + 1)
 
     async def _answered(self, origin: Origin, content: Content, *, first: bool) -> bool:
         """Whether something could be shown by an interaction's token."""
@@ -160,54 +164,91 @@ class Messages:
         channel = await self._discord.request("POST", "/users/@me/channels", {"recipient_id": user})
         await self.say(str(channel["id"]), content)
 
-    async def say(self, channel: str, content: Content) -> str:
+    async def say(self, channel: str, content: Content, name: str = "") -> str:
         """Post into a channel; the message's id.
+
+        Args:
+            name: two posts of one name within some minutes are one message.
 
         Raises:
             NotThere: the app may not post there.
         """
-        answer = await self._discord.request(
-            "POST", "/channels/{channel_id}/messages", payload(content), channel_id=channel
-        )
+        body = payload(content) | ({"nonce": name, "enforce_nonce": True} if name else {})
+        answer = await self._discord.request("POST", "/channels/{channel_id}/messages", body, channel_id=channel)
         return str(answer["id"])
+
+    async def say_once(self, working: Working, channel: str, content: Content, number: int = 0) -> str:
+        """Post the so-manieth message of a job, unless an earlier attempt has; its id.
+
+        Where that attempt died before it could remember so, Discord knows the message by its name.
+
+        Raises:
+            NotThere: the app may not post there.
+        """
+        posted = [str(one) for one in working.progress.get("posted", ())]
+        if number < len(posted):
+            return posted[number]
+        name = hashlib.sha256(f"{working.job.key} {number}".encode()).hexdigest()[:25]
+        message = await self.say(channel, content, name)
+        await working.save(posted=[*posted, message])
+        return message
 
     # Answers ---------------------------------------------------------------------------------------------------------
 
-    async def answer(self, origin: Origin, shown: Shown, may_read: MayRead, *, first: bool = True) -> None:
+    async def answer(
+        self, origin: Origin, shown: Shown, may_read: MayRead, working: Working, *, first: bool = True
+    ) -> None:
         """Show the asker a summary that only they see; see :meth:`privately`."""
-        await self.privately(origin, embeds.answer(shown, public=False, private_note=True), may_read, first=first)
+        pages = embeds.answer(shown, public=False, private_note=True)
+        await self.privately(origin, pages, may_read, first=first, working=working)
 
-    async def answer_all(self, origin: Origin, shown: Shown, *, first: bool) -> str:
+    async def answer_all(self, origin: Origin, shown: Shown, working: Working, *, first: bool) -> str:
         """Show a summary where it was asked for, to everybody there; the ids of its messages, joined by blanks.
 
         Raises:
             TokenOver: the interaction cannot be answered any more.
+            NotThere: what it was to be shown in is gone.
         """
         if not origin.open:
             raise TokenOver("An interaction's token is over.")
-        ids = []
+        ids = [str(one) for one in working.progress.get("posted", ())]
         for number, content in enumerate(embeds.answer(shown, public=True)):
+            if number < len(ids):
+                continue
             if number == 0 and first:
                 made = await self._by_token("PATCH", origin, ORIGINAL, payload(content, edit=True))
             else:
                 made = await self._by_token("POST", origin, "", payload(content))
-            ids.append(str(made.get("id") or ""))
-        return " ".join(filter(None, ids))
+            ids.append(str(made["id"]))
+            await working.save(posted=ids)
+        return " ".join(ids)
 
-    async def post(self, channel: str, shown: Shown, *, shared_by: str = "") -> str:
-        """Post a summary for everybody in a channel or thread; the ids of its messages, joined by blanks.
+    async def post(self, working: Working, channel: str, shown: Shown, *, shared_by: str = "") -> str:
+        """Post a summary for everybody in a channel or thread, each page once however often the job is begun.
+
+        Returns:
+            The ids of its messages, joined by blanks.
 
         Raises:
             NotThere: the app may not post there.
         """
         pages = embeds.answer(shown, public=True, shared_by=shared_by)
-        return " ".join([await self.say(channel, page) for page in pages])
+        return " ".join([await self.say_once(working, channel, page, number) for number, page in enumerate(pages)])
 
-    async def change(self, channel: str, message: str, shown: Shown, *, shared_by: str = "") -> str:
+    async def change(
+        self,
+        channel: str,
+        message: str,
+        shown: Shown,
+        grown: Callable[[str], Awaitable[None]],
+        *,
+        shared_by: str = "",
+    ) -> str:
         """Show a public summary as it is now; the ids of its messages, empty where none can be changed any more.
 
         Args:
             message: what :meth:`post` or :meth:`answer_all` gave.
+            grown: called with all of them each time that one more had to be posted.
         """
         there = message.split()
         now: list[str] = []
@@ -218,6 +259,7 @@ class Messages:
                     now.append(there[number])
                 else:
                     now.append(await self.say(channel, page))
+                    await grown(" ".join(now))
             except (NotThere, NotPermitted, DiscordRefused):
                 return ""
         for extra in there[len(now) :]:
@@ -226,9 +268,7 @@ class Messages:
 
     async def _edit(self, channel: str, message: str, content: Content) -> None:
         path = "/channels/{channel_id}/messages/{message_id}"
-        await self._discord.request(
-            "PATCH", path, payload(content, edit=True), channel_id=channel, message_id=message
-        )
+        await self._discord.request("PATCH", path, payload(content, edit=True), channel_id=channel, message_id=message)
 
     async def remove(self, channel: str, message: str) -> None:
         """Delete a message of ours; one that is gone is no failure."""

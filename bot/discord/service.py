@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from bot import feedback, texts
+from bot import alerting, feedback, texts
 from bot.answers import Summaries
 from bot.discord.admin_channel import AdminChannel
 from bot.discord.app import Listeners
@@ -88,10 +88,9 @@ class DiscordService:
             database, Summaries(database, self._client), discord, history, people, messages,
             zone=ZoneInfo(settings.discord_timezone), stored=changes.again,
         )  # fmt: skip
-        listeners = Listeners(
-            discord, self._intake, changes, at_once=settings.chat_summaries_at_once, modal=said.modal
-        )
+        listeners = Listeners(discord, self._intake, changes, at_once=settings.chat_summaries_at_once, modal=said.modal)
         self._heard.listen(discord)
+        admin = self._admin = AdminChannel(database, messages, settings.discord_admin_channel)
         self._sync = Sync(database, discord, listeners.tree, settings.discord_guilds.split())
         return {
             ("discord", "summarize"): summarize.run,
@@ -99,6 +98,7 @@ class DiscordService:
             ("discord", "submitted"): said.submitted,
             ("discord", "redraft"): home.command,
             ("discord", "changed"): changes.changed,
+            ("discord", alerting.KIND): admin.post,
         }
 
     async def _accept_changed(self, guild: int, channel: int, ids: list[str], deleted: bool) -> None:
@@ -128,8 +128,7 @@ class DiscordService:
             asyncio.create_task(_refused(self._discord)),
         ]
         if self._settings.discord_admin_channel:
-            admin = AdminChannel(self._database, self._messages, self._settings.discord_admin_channel)
-            tasks.append(asyncio.create_task(admin.run()))
+            tasks.append(asyncio.create_task(self._admin.run()))
         try:
             waiting: set[asyncio.Task[None]] = set(tasks)
             while waiting:

@@ -99,7 +99,7 @@ class Summarize:
                 await self._messages.tell(origin, str(error), first=number == 0)
             if number + 1 < len(targets):  # the last one ends the job
                 done = [*working.progress.get("done", ()), number]
-                await working.save(done=done, summary="", older=0, more=False)
+                await working.save(done=done, summary="", older=0, more=False, pages=0, posted=[])
 
     def _targets(self, given: dict[str, Any]) -> list[Target]:
         ask = ask_of(given.get("options") or {}, str(given["guild"]))
@@ -226,13 +226,13 @@ class Summarize:
         if answer is None:
             raise InputError(texts.GONE)
         if not public:
-            await self._messages.answer(origin, answer, may_read, first=first)
+            await self._messages.answer(origin, answer, may_read, working, first=first)
             return
         try:
-            message = await self._messages.answer_all(origin, answer, first=first)
+            message = await self._messages.answer_all(origin, answer, working, first=first)
         except (TokenOver, NotThere):
             self._people.require_post(seen)
-            message = await self._messages.post(origin.channel, answer)
+            message = await self._messages.post(working, origin.channel, answer)
         await asyncio.to_thread(record, message)
 
 

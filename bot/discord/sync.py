@@ -59,7 +59,7 @@ class Sync:
         """Tell Discord what has changed; to how many places."""
         told = await asyncio.to_thread(self._told)
         here = fingerprint(self._tree)
-        wanted = {place: here for place in self._guilds or [_EVERYWHERE]}
+        wanted = dict.fromkeys(self._guilds or [_EVERYWHERE], here)
         # Where they were offered before and are not any more, they go.
         wanted |= {place: _NONE for place, before in told.items() if place not in wanted and before != _NONE}
         count = 0

@@ -1,4 +1,4 @@
-"""What options of a command say: links to messages, moments, and which go together. It asks nobody whether they exist."""
+"""What options of a command say: links, moments, and which go together. It asks nobody whether they exist."""
 
 from __future__ import annotations
 
