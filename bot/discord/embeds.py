@@ -66,7 +66,7 @@ def payload(content: Content, *, ephemeral: bool = False, edit: bool = False) ->
         body["content"] = content.text
         flags.suppress_embeds = True
     if content.embeds:
-        body["embeds"] = [embed.to_dict() for embed in content.embeds]
+        body["embeds"] = [_embed(embed) for embed in content.embeds]
     if content.buttons:
         view = discord.ui.View(timeout=None)
         for button in content.buttons:
@@ -80,6 +80,11 @@ def payload(content: Content, *, ephemeral: bool = False, edit: bool = False) ->
     if flags.value or edit:
         body["flags"] = flags.value
     return body
+
+
+def _embed(embed: discord.Embed) -> dict[str, Any]:
+    """What Discord documents of an embed that is sent; the library adds what it may only be read with."""
+    return {name: value for name, value in embed.to_dict().items() if name in ("title", "description", "type")}
 
 
 def escape(text: str) -> str:

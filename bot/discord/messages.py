@@ -317,8 +317,9 @@ class Writer:
         self._ended = asyncio.Event()
 
     async def queued(self, ahead: int, message: str) -> None:
-        """Waiting."""
-        self._put(embeds.notice(texts.waiting(ahead)))
+        """Waiting; whoever is next is told nothing of it."""
+        if ahead:
+            self._put(embeds.notice(texts.waiting(ahead)))
 
     async def progress(self, done: int, total: int) -> None:
         """Parts of a long conversation were read."""
