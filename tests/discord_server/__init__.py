@@ -49,17 +49,19 @@ Wait for what the app does, and look at it::
     more = await asked.followup(1); modal = await clicked.shown_modal(); asked.shown
     post = await server.posted(general)                  # what all see; server.posts: everything, in order
     await server.until(lambda: server.called("PUT /applications/{application}/commands"), "commands are registered")
+    server.loud                                          # messages that pinged, or show link previews
     objects.text_of(answer)                              # all that can be read in a message, whatever it is made of
 
 Have things go wrong::
 
     server.cut(); await server.ask_to_reconnect(); await server.invalidate(resumable=False); await server.close(4009)
     await server.go_away(); await server.come_back()     # an outage
-    server.silent = True                                 # heartbeats are taken and not acknowledged
+    server.silence()                                     # heartbeats are taken and not acknowledged
     server.close_next.append(4014); server.privileged = 0; server.revoked = True
     server.limit_next("POST /channels/{channel}/messages", 0.1, everywhere=False); server.fail_next(name, 502)
     server.refuse_next(name, UNKNOWN_MESSAGE); server.limits.of[name] = (1, 0.2)
     server.ahead += 15 * 60                              # interactions' tokens are 15 minutes older now
+    server.slow[name] = 0.3; server.identify_apart_s = 5
     server.hiccups = 1                                   # the first request by a token after a deferral is a 404
     server.heartbeat_ms = 100                            # server.heartbeats: when they came
     channel.allow(ana, 0, VIEW_CHANNEL)                  # permissions are computed anew for each request

@@ -78,6 +78,8 @@ class Connection:
     session: Session | None = None
     #: Has this side ended it?
     dismissed: bool = False
+    #: A mute connection takes what is sent and says nothing any more, not even that it is over.
+    mute: bool = False
     #: When heartbeats came, and what else was sent, by this process's monotonic clock.
     heartbeats: list[float] = field(default_factory=list)
     sends: list[float] = field(default_factory=list)
@@ -87,6 +89,8 @@ class Connection:
         return not self.socket.closed and self.transport is not None and not self.transport.is_closing()
 
     async def send(self, op: int, data: Any, name: str | None = None, number: int | None = None) -> None:
+        if self.mute:
+            return
         raw = json.dumps({"op": op, "d": data, "s": number, "t": name}).encode()
         try:
             if self.pack is None:
@@ -144,11 +148,13 @@ class Gateway:
         #: How many shards ``GET /gateway/bot`` recommends, and how often a heartbeat is to come, in milliseconds.
         self.shards = 1
         self.heartbeat_ms = 41_250
-        #: A silent gateway: it takes what is sent and answers nothing.
-        self.silent = False
+        #: How far apart identifications must be, in seconds (Discord's are 5); one that comes earlier is answered by
+        #: opcode 9.
+        self.identify_apart_s = 0.0
         #: Codes to close the next connections with as soon as they identify or resume.
         self.close_next: list[int] = []
         self.identifies: list[dict[str, Any]] = []
+        self._identified = float("-inf")
         #: Every heartbeat of every connection, by this process's monotonic clock.
         self.heartbeats: list[float] = []
 
@@ -172,6 +178,11 @@ class Gateway:
         """Reset every connection without a word; the sessions can be resumed."""
         for one in self.connections:
             one.cut()
+
+    def silence(self) -> None:
+        """Every connection stays, and says nothing any more: heartbeats are taken and not acknowledged."""
+        for one in self.open_connections:
+            one.mute = True
 
     async def ask_to_reconnect(self) -> None:
         """Opcode 7, on every connection."""
@@ -247,8 +258,8 @@ class Gateway:
             op = given.get("op")
             if set(given) - {"op", "d", "s", "t"} or op not in PAYLOADS:
                 raise Broken(f"gateway: a payload of {sorted(given)} with opcode {op}")
-            if PAYLOADS[op] is not None:
-                check_fields(f"gateway opcode {op}", given.get("d"), PAYLOADS[op])
+            if (known := PAYLOADS[op]) is not None:
+                check_fields(f"gateway opcode {op}", given.get("d"), known)
         except (ValueError, AttributeError, Broken) as error:
             self.broken.append(str(error) if isinstance(error, Broken) else "gateway: no JSON object")
             await one.close(4002)
@@ -263,8 +274,6 @@ class Gateway:
             self.heartbeats.append(now)
             if one.session is not None and not (given["d"] is None or 0 <= given["d"] <= len(one.session.log)):
                 self.broken.append(f"gateway: a heartbeat of {given['d']} after {len(one.session.log)} events")
-        if self.silent:
-            return
         if op == HEARTBEAT:
             await one.send(ACK, None)
         elif op in (IDENTIFY, RESUME):
@@ -300,6 +309,11 @@ class Gateway:
             code = 0
         if code:
             await one.close(code)
+            return
+        early = time.monotonic() - self._identified < self.identify_apart_s
+        self._identified = time.monotonic()
+        if early:
+            await one.send(INVALID, False)
             return
         session = Session(uuid.uuid4().hex, (shard[0], shard[1]), given["intents"], one)
         one.session = self.sessions[session.id] = session

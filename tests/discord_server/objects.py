@@ -162,11 +162,10 @@ def message(one: Message, users: dict[int, User], *, readable: bool = True, nest
         found["reactions"] = one.reactions
     if one.webhook is not None:
         found["webhook_id"] = str(one.webhook)
-        found["application_id"] = str(one.webhook)
     if one.nonce is not None:
         found["nonce"] = one.nonce
     if one.interaction is not None:
-        found["interaction_metadata"] = one.interaction
+        found |= {"interaction_metadata": one.interaction, "application_id": str(one.author.id)}
     if one.thread is not None:
         found["thread"] = channel(one.thread)
     if one.channel.is_thread:
@@ -175,7 +174,7 @@ def message(one: Message, users: dict[int, User], *, readable: bool = True, nest
         found["message_reference"] = _reference(one)
         if one.snapshots:
             found["message_snapshots"] = one.snapshots
-        elif not nested:
+        elif "message_id" in one.reference and not nested:
             before = referenced(one)
             found["referenced_message"] = (
                 None if before is None else message(before, users, readable=readable, nested=True)
@@ -189,7 +188,7 @@ def message(one: Message, users: dict[int, User], *, readable: bool = True, nest
 
 def referenced(one: Message) -> Message | None:
     """The message that one answers to, if it is still there."""
-    if one.reference is None:
+    if one.reference is None or "message_id" not in one.reference:
         return None
     where = one.channel
     if one.channel.guild is not None:
@@ -210,3 +209,11 @@ def text_of(one: Message, *, embeds: bool = True) -> str:
             found += [part["name"], part["value"]]
         found.append(each.get("footer", {}).get("text"))
     return "\n".join(filter(None, found))
+
+
+_LINK = re.compile(r"(?<!<)https?://[^\s>]+")
+
+
+def unfurled(one: Message) -> list[str]:
+    """The links in a message that Discord would show a preview of."""
+    return [] if one.flags & 1 << 2 else _LINK.findall(one.content)

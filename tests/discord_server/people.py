@@ -72,6 +72,10 @@ class People:
         guild = channel.guild.id if channel.guild else None
         for one in (*self.registered(guild), *(self.registered(None) if guild else ())):
             if one["name"] == name and one["type"] == kind:
+                if guild is None:
+                    assert 1 in (one["contexts"] or ([0, 1] if one["dm_permission"] else [0])), (
+                        "not for direct messages"
+                    )
                 return dict(one)
         raise AssertionError(f"there is no command {name!r} of type {kind}: it is not registered")
 
@@ -97,6 +101,7 @@ class People:
         self._may(user, channel, USE_APPLICATION_COMMANDS | VIEW_CHANNEL)
         first, *subs = name.split()
         known = self.command(channel, first)
+        self._may(user, channel, int(known["default_member_permissions"] or 0))
         resolved: dict[str, dict[str, Any]] = {}
         data = {"id": known["id"], "name": first, "type": CHAT}
         if known.get("guild_id"):
@@ -155,7 +160,7 @@ class People:
             return str(value.id)
         if typing:
             return value
-        types = {STRING: str, INTEGER: int, NUMBER: (int, float), BOOLEAN: bool}[kind]
+        types: Any = {STRING: str, INTEGER: int, NUMBER: (int, float), BOOLEAN: bool}[kind]
         assert isinstance(value, types), f"{one['name']} takes no {value!r}"
         if one.get("choices"):
             assert value in [choice["value"] for choice in one["choices"]], f"{value!r} is no choice of {one['name']}"

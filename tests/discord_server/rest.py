@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.discord_server import objects, rules
+from tests.discord_server import commands, objects, rules
 from tests.discord_server.payloads import DIRECT_MESSAGES, GUILD_MESSAGES, MESSAGE_CONTENT
 from tests.discord_server.values import (
     ARCHIVED,
@@ -42,7 +42,8 @@ from tests.discord_server.world import (
     snowflake,
 )  # fmt: skip
 
-Params, Query = dict[str, str], dict[str, str]
+Params = dict[str, str]
+Query = dict[str, str]
 
 
 class Rest:
@@ -54,6 +55,7 @@ class Rest:
     channels: dict[int, Channel]
     base: str
     shards: int
+    identifies: list[Any]
     privileged: int
     application_flags: Any
     dispatch: Any
@@ -206,7 +208,10 @@ class Rest:
     async def _gateway_bot(self, params: Params, query: Query, body: None, files: int) -> Any:
         return {
             "url": f"{self.base.replace('http', 'ws')}/gateway", "shards": self.shards,
-            "session_start_limit": {"total": 1000, "remaining": 999, "reset_after": 14_400_000, "max_concurrency": 1},
+            "session_start_limit": {
+                "total": 1000, "remaining": max(0, 1000 - len(self.identifies)), "reset_after": 14_400_000,
+                "max_concurrency": 1,
+            },
         }  # fmt: skip
 
     async def _me(self, params: Params, query: Query, body: None, files: int) -> Any:
@@ -295,6 +300,8 @@ class Rest:
         guild = self._place(params)
         made = self._made(body, guild)
         kept = [one for one in self.registered(guild) if one["id"] != made["id"]]
+        if sum(one["type"] == made["type"] for one in kept) >= commands.MOST[made["type"]]:
+            raise Refused(400, 30032, "Maximum number of application commands reached")
         self.commands[guild] = [*kept, made]
         return made
 

@@ -112,9 +112,7 @@ class Seeds:
             made.history.put(an_id, Message(an_id, made, owner, text))
         elif not private:
             note = {"channel_id": made.id, "guild_id": self._guild_of(parent).id, "type": 0}
-            self.write(
-                parent, owner, name, at=time.time() - ago, type=THREAD_CREATED, reference={**note, "message_id": 0}
-            )
+            self.write(parent, owner, name, at=time.time() - ago, type=THREAD_CREATED, reference=note)
         return made
 
     @staticmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.discord_server import objects
 from tests.discord_server.gateway import PATIENCE_S, Gateway
 from tests.discord_server.interactions import Interactions
 from tests.discord_server.limits import Limits, too_many
@@ -42,7 +43,7 @@ class Call:
     at: float
 
 
-class DiscordServer(Seeds, People, Interactions, Places, Gateway):  # type: ignore[misc]
+class DiscordServer(Seeds, People, Interactions, Places, Gateway):
     """One Discord with one app on it; start it within a running loop."""
 
     def __init__(self) -> None:
@@ -61,6 +62,8 @@ class DiscordServer(Seeds, People, Interactions, Places, Gateway):  # type: igno
         self.limits = Limits()
         #: Answers to give in place of a route's own, in order, by the route's name. A status of 0 drops the connection.
         self.instead: dict[str, list[Instead]] = defaultdict(list)
+        #: Seconds by which a route's answers are late, by the route's name.
+        self.slow: dict[str, float] = {}
         #: Privileged intents that are switched on in the developers' portal.
         self.privileged = MESSAGE_CONTENT
         #: Has the app's token been reset in the portal?
@@ -185,8 +188,12 @@ class DiscordServer(Seeds, People, Interactions, Places, Gateway):  # type: igno
             self.broken.append(f"{route.name}: {error}")
             status, answer = 400, {"message": "Invalid Form Body", "code": 50035, "errors": {"what": str(error)}}
         except Refused as error:
+            # The same error is raised again and again: it is not to gather where it has been.
+            error.with_traceback(None).__context__ = None
             self.refused.append((route.name, error.code))
             status, answer = error.status, {"message": error.message, "code": error.code}
+        if self.slow.get(route.name):
+            await asyncio.sleep(self.slow[route.name])
         self.calls.append(Call(route.name, params, dict(request.query), body, status, time.monotonic()))
         await self.notify()
         return _answer(status, answer, headers)
@@ -238,6 +245,11 @@ class DiscordServer(Seeds, People, Interactions, Places, Gateway):  # type: igno
         """The requests of a route, in order."""
         assert name in BY_NAME, f"there is no route {name!r}"
         return [call for call in self.calls if call.name == name]
+
+    @property
+    def loud(self) -> list[Message]:
+        """Messages of the app's that pinged somebody, or that Discord showed link previews of."""
+        return [one for one in self.posts if one.pinged or objects.unfurled(one)]
 
     async def posted(self, channel: Any, number: int = 1) -> Message:
         """Wait for the so-manieth message of the app's that all see in a channel, thread or direct messages."""
