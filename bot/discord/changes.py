@@ -13,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime
 
-import discord
 import structlog
 
 from bot.chat import Forbidden, MessageGone, NotThere
 from bot.discord.client import ChannelGone, Discord, DiscordRefused
 from bot.discord.history import History
 from bot.discord.people import People, Seen
+from bot.discord.reading import Raw, edited_at, id_of
 from bot.jobs import Later, Working
 from engine.learning import changes
 from storage import change_queries as queries
@@ -103,11 +103,11 @@ class Changes:
             return  # the app was taken out of the channel: nothing can be said of it
         for one in ids:
             try:
-                await self._bring_up_to_date(seen, one, await self._history.message(seen, int(one)))
+                await self._bring_up_to_date(seen, one, await self._history.message(seen.id, int(one)))
             except MessageGone:
                 await self._store(one, None)
 
-    async def _bring_up_to_date(self, seen: Seen, message_id: str, raw: discord.Message) -> None:
+    async def _bring_up_to_date(self, seen: Seen, message_id: str, raw: Raw) -> None:
         [message] = await self._history.readable(seen, [raw])
         await self._store(message_id, message.text)
 
@@ -206,7 +206,7 @@ class Changes:
                 changed += 1
                 continue
             # Previews of links and names change as well; only what its author has edited since counts.
-            if raw.edited_at is None or raw.edited_at < read_at:
+            if (edited := edited_at(raw)) is None or edited < read_at:
                 continue
             [message] = await self._history.readable(seen, [raw])
             if message.text != text:
@@ -214,16 +214,16 @@ class Changes:
                 changed += 1
         return changed
 
-    async def _now(self, seen: Seen, ids: set[int]) -> dict[int, discord.Message]:
+    async def _now(self, seen: Seen, ids: set[int]) -> dict[int, Raw]:
         """The messages as Discord has them now, of those that are stored."""
-        found: dict[int, discord.Message] = {}
+        found: dict[int, Raw] = {}
         # A thread's first message may stand in its channel.
         here = {one for one in ids if one != seen.id}
-        before: discord.Object | None = discord.Object(max(here) + 1) if here else None
-        while here and before is not None:
+        before = max(here) + 1 if here else 0
+        while before:
             page = await self._history.page(seen, before=before)
-            found |= {one.id: one for one in page if one.id in ids}
-            before = discord.Object(page[-1].id) if page and page[-1].id > min(here) else None
+            found |= {id_of(one): one for one in page if id_of(one) in ids}
+            before = id_of(page[-1]) if page and id_of(page[-1]) > min(here) else 0
         if seen.id in ids and seen.id not in found:
             first = await self._history.first(seen)
             if first is not None:

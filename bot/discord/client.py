@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import discord
+import structlog
 import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
@@ -95,6 +96,7 @@ class Discord:
         # Where the library's routes begin: the one place that it offers for another address.
         Route.BASE = api_url
         self.client = Client(api_url)
+        self._log = structlog.get_logger("discord.client")
         self.refused = asyncio.Event()
 
     async def login(self) -> None:
@@ -145,8 +147,11 @@ class Discord:
                     ) from error
             except SettingsError:
                 raise
-            except (Later, discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError):
-                pass
+            except (Later, discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError) as error:
+                self._log.warning("the gateway cannot be reached", reason=type(error).__name__)
+            except Exception as error:
+                # What the library could not read of a delivery ends its connection, and not this process.
+                self._log.error("the connection broke", exc_info=error)
             if asyncio.get_running_loop().time() - started > 60.0:
                 wait = 1.0
             await asyncio.sleep(wait)
@@ -171,12 +176,17 @@ class Discord:
                 self.refused.set()
             raise told from error
 
-    async def request(self, method: str, path: str, body: Any = None, **parameters: Any) -> Any:
-        """A request by the library's limiter, for what it has no way to be asked for as we need it; see :meth:`call`.
+    async def request(
+        self, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None, **parameters: Any
+    ) -> Any:
+        """A request by the library's limiter, for what the library has no way of its own to do; see :meth:`call`.
 
-        Interactions' messages outlive the objects that the library could change them by: a token and an id are left.
+        Answers outlive the objects that the library could change them by, of which a token is left; and one message of
+        an unknown kind must not make a page of history unreadable.
         """
         given: dict[str, Any] = {} if body is None else {"json": body}
+        if query:
+            given["params"] = query
         return await self.call(self.client.http.request(Route(method, path, **parameters), **given))
 
     def told(self, error: BaseException) -> Exception:

@@ -200,7 +200,7 @@ class Feedback:
         )
         await working.save(thanks=sentence)
         now = await self._show_anew(working, remembered, bool(given.get("private")), origin)
-        further = modals.next_start(now.text, remembered.start) if now is not None and before else 0
+        further = modals.next_start(before, remembered, now.text) if now is not None and before else 0
         content = embeds.notice(sentence)
         if further:
             content = Content(

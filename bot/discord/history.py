@@ -17,9 +17,9 @@ from bot import texts
 from bot.chat import MessageGone, NotThere, Read
 from bot.discord.client import Discord
 from bot.discord.people import People, Seen
-from bot.discord.reading import readable
+from bot.discord.reading import THREAD_STARTER, Raw, author_of, id_of, mentioned_in, readable
 from engine.conversation import Conversation, Message
-from engine.formats.values import clean_name, conversation_id
+from engine.formats.values import clean, clean_name, conversation_id, dicts
 from storage import chat_queries as queries
 from storage.database import Database
 
@@ -48,7 +48,7 @@ class History:
             NotThere: there is nothing in it.
         """
         raw, more = await self._newest(seen, self._limit, 0)
-        if not more and (first := await self.first(seen)) is not None and first.id not in {one.id for one in raw}:
+        if not more and (first := await self.first(seen)) is not None and id_of(first) not in set(map(id_of, raw)):
             raw.append(first)
         if not raw:
             raise NotThere(texts.THREAD_GONE)
@@ -72,31 +72,28 @@ class History:
             raw, more, wanted, count = (await self._newest(seen, at_least, 0, counting=False))[0], False, at_least, 1
         return await self._read(seen, raw, limit=wanted, more=more, counted=count > 0)
 
-    async def message(self, seen: Seen, message_id: int) -> discord.Message:
-        """One message, as it is now.
+    async def message(self, channel: int, message_id: int) -> Raw:
+        """One message of a channel or thread, as it is now.
 
         Raises:
             MessageGone: it is not there any more.
         """
-        return await self._discord.call(self._messageable(seen).fetch_message(message_id))
+        path = "/channels/{channel_id}/messages/{message_id}"
+        found = await self._discord.request("GET", path, channel_id=channel, message_id=message_id)
+        return found if isinstance(found, dict) else {}
 
-    def _messageable(self, seen: Seen) -> discord.PartialMessageable:
-        return self._discord.client.get_partial_messageable(seen.id, guild_id=seen.guild.id)
-
-    async def _newest(
-        self, seen: Seen, wanted: int, first: int, *, counting: bool = True
-    ) -> tuple[list[discord.Message], bool]:
+    async def _newest(self, seen: Seen, wanted: int, first: int, *, counting: bool = True) -> tuple[list[Raw], bool]:
         """The newest messages from ``first`` on, and further ones for counting; whether there are more still.
 
         The app's own do not count, and neither do those of the system.
         """
-        found: list[discord.Message] = []
+        found: list[Raw] = []
         most = wanted + (_COUNTED if counting else 0)
-        before: discord.Object | None = None
+        before = 0
         while True:
             page = await self.page(seen, before=before)
             for message in page:
-                if message.id < first:
+                if id_of(message) < first:
                     return found, False
                 if self._counts(message):
                     if len(found) == most:
@@ -104,37 +101,34 @@ class History:
                     found.append(message)
             if len(page) < _PAGE:
                 return found, False
-            before = discord.Object(page[-1].id)
+            before = id_of(page[-1])
 
-    async def page(self, seen: Seen, *, before: discord.Object | None = None) -> list[discord.Message]:
-        """Up to a hundred messages, newest first."""
+    async def page(self, seen: Seen, *, before: int = 0) -> list[Raw]:
+        """Up to a hundred messages, newest first; those before one, or the newest of all."""
+        query = {"limit": _PAGE} | ({"before": before} if before else {})
+        found = await self._discord.request("GET", "/channels/{channel_id}/messages", query=query, channel_id=seen.id)
+        # Not trusted to be in order, because what is left out depends on it.
+        return sorted(dicts(found), key=id_of, reverse=True)
 
-        async def read() -> list[discord.Message]:
-            return [one async for one in self._messageable(seen).history(limit=_PAGE, before=before)]
-
-        return await self._discord.call(read())
-
-    def _counts(self, message: discord.Message) -> bool:
+    def _counts(self, message: Raw) -> bool:
         me = self._discord.client.user
-        starter = message.type is discord.MessageType.thread_starter_message
-        return not starter and (me is None or message.author.id != me.id)
+        return message.get("type") != THREAD_STARTER and (me is None or id_of(author_of(message)) != me.id)
 
-    async def first(self, seen: Seen) -> discord.Message | None:
+    async def first(self, seen: Seen) -> Raw | None:
         """The message that a thread hangs under, which has the thread's id: in its channel, or a forum post's own."""
         thread = seen.raw
         if not isinstance(thread, discord.Thread) or thread.is_private():
             return None
         where = thread.id if isinstance(thread.parent, discord.ForumChannel) else thread.parent_id
-        parent = self._discord.client.get_partial_messageable(where, guild_id=seen.guild.id)
         try:
-            return await self._discord.call(parent.fetch_message(thread.id))
+            return await self.message(where, thread.id)
         except (MessageGone, NotThere):  # a thread that hangs under none
             return None
 
     async def _read(
         self,
         seen: Seen,
-        raw: list[discord.Message],
+        raw: list[Raw],
         *,
         limit: int = 0,
         more: bool = False,
@@ -142,15 +136,15 @@ class History:
         whole: bool = False,
     ) -> Read:
         out = await asyncio.to_thread(self._opted_out)
-        raw = [one for one in raw if str(one.author.id) not in out]
+        raw = [one for one in raw if str(id_of(author_of(one))) not in out]
         older, most = 0, limit or self._limit
         if len(raw) > most:
             # Of a number that was asked for, the rest is not left out: it was not wanted.
             older = 0 if counted else len(raw) - most
-            raw = sorted(raw, key=lambda one: one.id)[-most:]
+            raw = sorted(raw, key=id_of)[-most:]
         messages = await self.readable(seen, raw)
         place = seen.place
-        ids = sorted(one.id for one in raw)
+        ids = sorted(map(id_of, raw))
         name = ("thread", place.thread) if whole else ("stretch", *map(str, (*ids[:1], *ids[-1:])))
         conversation = Conversation(
             id=conversation_id("discord", (place.workspace, place.channel, *name)),
@@ -164,17 +158,12 @@ class History:
         )
         return Read(conversation, older, more)
 
-    async def readable(self, seen: Seen, raw: list[discord.Message]) -> tuple[Message, ...]:
+    async def readable(self, seen: Seen, raw: list[Raw]) -> tuple[Message, ...]:
         """Messages as people read them."""
-        people: dict[int, discord.abc.User] = {}
         # Those who wrote come first: of very many, not all are asked for what they are called here.
-        for one in raw:
-            people.setdefault(one.author.id, one.author)
-        for one in raw:
-            for mentioned in one.mentions:
-                people.setdefault(mentioned.id, mentioned)
-        names = await self._people.names(seen.guild, people.values())
-        said = " ".join(one.content for one in raw)
+        people = [author_of(one) for one in raw] + [user for one in raw for user in mentioned_in(one)]
+        names = await self._people.names(seen.guild, people)
+        said = " ".join(clean(one.get("content")) for one in raw)
         channels = self._people.channel_names(seen.guild, {int(one) for one in _CHANNEL.findall(said)})
         roles = {str(role.id): clean_name(role.name) for role in seen.guild.roles}
         return await asyncio.to_thread(

@@ -20,7 +20,7 @@ from bot.answers import Shown, joined, parts
 SAVE, REASON, REJECT, EDIT = "save", "reason", "reject", "edit"
 _CUSTOM_ID = re.compile(
     r"redraft:(?P<kind>save|reason|reject|edit):(?P<id>[0-9a-f]{32}):(?P<extra>[0-9a-f]{0,32}):(?P<blind>[bd])"
-    r"(?P<start>\d{0,3})"
+    r"(?P<start>\d{0,6})"
 )
 _INPUT, _REASON = 4_000, 2_000
 #: Inputs of one modal that a text may take; the fifth asks what was wrong.
@@ -36,7 +36,7 @@ class Remembered:
         id: of the summary or the pair.
         extra: the correction that was before the person, or the pair's mark as it was shown, or empty.
         blind: whether they write without the draft.
-        start: the first of the text's pieces that the modal holds.
+        start: where in the text the modal's first input begins.
     """
 
     kind: str
@@ -60,6 +60,8 @@ class Remembered:
 
 def correct(shown: Shown, *, blind: bool, start: int = 0) -> discord.ui.Modal:
     """The modal in which a summary is corrected, or written anew without the draft."""
+    # Where somebody else has changed the text since, it may be another one that begins there.
+    start = start if shown.text[:start].endswith(("\n", " ")) else 0
     remembered = Remembered(SAVE, shown.id, "" if blind else shown.correction, blind, start)
     if blind:
         modal = discord.ui.Modal(title=texts.OWN_TITLE, custom_id=remembered.dump())
@@ -94,9 +96,12 @@ def reject(pair_id: str, mark: str) -> discord.ui.Modal:
     return _closed(modal)
 
 
-def next_start(text: str, start: int) -> int:
-    """The first piece that the modal after one beginning at ``start`` holds, or 0 where there is none."""
-    return start + _INPUTS if start + _INPUTS < len(parts(text, _INPUT)[0]) else 0
+def next_start(before: str, remembered: Remembered, now: str) -> int:
+    """Where in a text as it is now begins what a modal of the text before had no room for; 0 where it had."""
+    rest = before[remembered.start :]
+    pieces, between = parts(rest, _INPUT)
+    further = rest[len(joined(pieces[:_INPUTS], between)) :].lstrip()
+    return len(now) - len(further) if further and now.endswith(further) else 0
 
 
 def whole(before: str, remembered: Remembered, written: list[str]) -> str:
@@ -107,9 +112,9 @@ def whole(before: str, remembered: Remembered, written: list[str]) -> str:
     """
     if remembered.blind or not before:
         return joined(written, [])
-    pieces, between = parts(before, _INPUT)
-    pieces[remembered.start : remembered.start + _INPUTS] = written
-    return joined(pieces, between)
+    pieces, between = parts(before[remembered.start :], _INPUT)
+    pieces[:_INPUTS] = written
+    return before[: remembered.start] + joined(pieces, between)
 
 
 def values(data: Any) -> dict[str, str]:
@@ -140,11 +145,12 @@ def _inputs(components: Any) -> Iterator[dict[str, Any]]:
 
 
 def _add_pieces(modal: discord.ui.Modal, text: str, start: int) -> None:
-    pieces, _ = parts(text, _INPUT)
-    for number, piece in enumerate(pieces[start : start + _INPUTS]):
+    pieces, _ = parts(text[start:], _INPUT)
+    before = len(parts(text[:start], _INPUT)[0])
+    for number, piece in enumerate(pieces[:_INPUTS]):
         # Emptied, what it held is taken out; but not where it is all there is.
-        label = texts.part_label(start + number + 1, len(pieces))
-        modal.add_item(_input(f"text{number}", label, piece, required=len(pieces) == 1))
+        label = texts.part_label(before + number + 1, before + len(pieces))
+        modal.add_item(_input(f"text{number}", label, piece, required=before + len(pieces) == 1))
 
 
 def _input(

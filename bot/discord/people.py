@@ -17,6 +17,7 @@ from discord.abc import GuildChannel
 from bot import texts
 from bot.chat import Forbidden, NotThere, Place
 from bot.discord.client import Discord, DiscordRefused
+from bot.discord.reading import Raw, account_name, id_of
 from bot.jobs import Later
 from engine.formats.values import clean_name
 
@@ -152,21 +153,25 @@ class People:
 
     # Names -----------------------------------------------------------------------------------------------------------
 
-    async def names(self, guild: discord.Guild, users: Iterable[discord.abc.User]) -> dict[int, str]:
-        """What people are called in a guild, by id; beyond a number of unknown ones, by their accounts."""
+    async def names(self, guild: discord.Guild, users: Iterable[Raw]) -> dict[int, str]:
+        """What people are called in a guild, by id; beyond a number of unknown ones, by their accounts.
+
+        Args:
+            users: as Discord's API gives them with messages; the first ones are asked for.
+        """
         found: dict[int, str] = {}
-        unknown: list[discord.abc.User] = []
+        unknown: list[Raw] = []
         for user in users:
-            if user.id in found:
+            if (user_id := id_of(user)) in found:
                 continue
-            known = self._names.get((guild.id, user.id))
+            known = self._names.get((guild.id, user_id))
             fresh = known is not None and known[0] > self._clock()
-            found[user.id] = known[1] if known is not None and fresh else name_of(user)
-            if not fresh and not user.bot:
+            found[user_id] = known[1] if known is not None and fresh else account_name(user)
+            if not fresh and user.get("bot") is not True:
                 unknown.append(user)
         asked = unknown[:_NICKNAMES]
         named = await asyncio.gather(*(self._nickname(guild, user) for user in asked))
-        return found | {user.id: name for user, name in zip(asked, named, strict=True)}
+        return found | {id_of(user): name for user, name in zip(asked, named, strict=True)}
 
     async def called(self, guild_id: int, user_id: int) -> str:
         """What one person is called in a guild; by the id where they are no member any more."""
@@ -178,15 +183,15 @@ class People:
         except (NotThere, Forbidden, DiscordRefused):
             return str(user_id)
 
-    async def _nickname(self, guild: discord.Guild, user: discord.abc.User) -> str:
+    async def _nickname(self, guild: discord.Guild, user: Raw) -> str:
         async with self._limit:
             try:
-                name = name_of(await self._discord.call(guild.fetch_member(user.id)))
-            except (NotThere, Forbidden, DiscordRefused, Later):  # no member any more
-                name = name_of(user)
+                name = name_of(await self._discord.call(guild.fetch_member(id_of(user))))
+            except (NotThere, Forbidden, DiscordRefused, Later):  # no member any more, or a webhook
+                name = account_name(user)
         if len(self._names) >= _MOST_CACHED:
             self._names.clear()
-        self._names[guild.id, user.id] = (self._clock() + _NAMES_S, name)
+        self._names[guild.id, id_of(user)] = (self._clock() + _NAMES_S, name)
         return name
 
     def channel_names(self, guild: discord.Guild, channel_ids: Iterable[int]) -> dict[str, str]:

@@ -72,7 +72,7 @@ class Sync:
     async def _tell(self, place: str, now: str) -> None:
         commands = [] if now == _NONE else [one.to_dict(self._tree) for one in self._tree.get_commands()]
         path = "/applications/{application_id}" + ("/guilds/{guild_id}" if place else "") + "/commands"
-        given = {"application_id": self._discord.app} | ({"guild_id": place} if place else {})
+        given: dict[str, Any] = {"application_id": self._discord.app} | ({"guild_id": place} if place else {})
         try:
             await self._discord.request("PUT", path, commands, **given)
         except (NotThere, NotPermitted):

@@ -67,9 +67,9 @@ class Bot:
         with self.stored.read() as session:
             return list(session.scalars(select(table).filter_by(**where)))
 
-    async def summary(self, user: User, channel: Channel, **options: Any) -> Message:
+    async def summary(self, user: User, where: Channel, /, **options: Any) -> Message:
         """What `/summarize` answers, once it is more than being written."""
-        asked = await self.server.slash(user, channel, "summarize", **options)
+        asked = await self.server.slash(user, where, "summarize", **options)
         await self.server.until(lambda: asked.original is not None and final(asked.original), "it is summarised")
         assert asked.original is not None
         return asked.original

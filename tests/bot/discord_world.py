@@ -34,12 +34,12 @@ class Acme(Team):
         await self.server.dispatch("CHANNEL_CREATE", objects.channel(made), guild=self.acme.id, intents=GUILDS)
         return made
 
-    async def summary(self, user: User, channel: Channel, **options: Any) -> Message:
-        return await self.bot.summary(user, channel, **options)
+    async def summary(self, user: User, where: Channel, /, **options: Any) -> Message:
+        return await self.bot.summary(user, where, **options)
 
-    async def said(self, user: User, channel: Channel, **options: Any) -> str:
+    async def said(self, user: User, where: Channel, /, **options: Any) -> str:
         """All that `/summarize` answers."""
-        return text_of(await self.summary(user, channel, **options))
+        return text_of(await self.summary(user, where, **options))
 
     async def told(self, asked: Interaction) -> str:
         """What an interaction is answered with in the end."""

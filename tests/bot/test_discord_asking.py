@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.tables import ConversationRow, SummaryRow
+from storage.tables import ConversationRow
 from tests.bot.discord_world import IN_THE_GUILD, Acme
 from tests.discord_server.objects import text_of
 from tests.discord_server.world import FORUM
@@ -48,7 +48,7 @@ async def test_a_command_in_a_thread_means_all_of_the_thread_with_the_message_th
     server.write(thread, acme.priya, "Thursday suits me.", ago=-1)
     asked = {
         "in it": await acme.said(acme.ana, thread),
-        "by link to a reply": await acme.said(acme.ana, channel, link=link(thread.history.newest())),
+        "by link to a reply": await acme.said(acme.ana, channel, link=link(next(iter(thread.history)))),
         "by link to its message": await acme.said(acme.ana, channel, link=link(first)),
         "by option": await acme.said(acme.ana, channel, channel=thread),
     }
@@ -139,9 +139,7 @@ async def test_since_is_completed_and_what_was_typed_is_offered_where_it_can_be_
         ({"since": "2030-01-01"}, "in the future"),
     ],
 )
-async def test_what_cannot_be_read_is_explained_and_not_guessed(
-    acme: Acme, options: dict[str, Any], said: str
-) -> None:
+async def test_what_cannot_be_read_is_explained_and_not_guessed(acme: Acme, options: dict[str, Any], said: str) -> None:
     channel = await acme.room()
     acme.talk(channel, 3)
     before = len(acme.server.calls)
@@ -167,7 +165,7 @@ async def test_messages_that_are_not_plain_text_are_read_as_people_see_them(acme
     server.forward(channel, acme.ana, other)
     server.write(channel, acme.tomas, "مرحبا بالفريق 👩‍👩‍👧 `x < y`")
     said = await acme.said(acme.ana, channel, style="detailed", messages=10)
-    for part in ("ask @Tomas in #general", "plan.png", "Wave", "Where to eat?", "The original of it", "مرحبا"):
+    for part in ("ask Tomas in #general", "plan.png", "Wave", "Where to eat?", "The original of it", "مرحبا"):
         assert part in said.replace("\\", ""), f"{part}: {said}"
     assert "<@" not in said.replace(r"\<@", "")
 
@@ -210,9 +208,3 @@ async def test_a_long_channel_is_read_within_the_limit_and_says_what_was_left_ou
     said = await acme.said(acme.ana, channel, since="1d")
     assert "200 messages" in said and "the oldest 200 or more were left out" in said and "Note 9999" in said
     assert sum(call.name == "GET /channels/{channel}/messages" for call in acme.server.calls[before:]) <= 6
-    [row] = acme.rows(SummaryRow, id=summary_of(said, acme))
-    assert row.messages == 200
-
-
-def summary_of(_said: str, acme: Acme) -> str:
-    return str(max(acme.rows(SummaryRow), key=lambda row: row.created_at).id)
