@@ -70,6 +70,10 @@ class Changes:
         if known:
             await self._accept(guild, channel, known, deleted)
 
+    def waiting(self, message_id: str) -> bool:
+        """Whether a change of a message was heard of lately."""
+        return message_id in self._recent
+
     async def again(self, ids: Collection[str], began: datetime) -> None:
         """Messages have just been stored that were read from ``began`` on: what was heard of them since counts now."""
         since = self._clock() - (datetime.now(UTC) - began).total_seconds() - 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 from sqlmodel import select
 
 from bot.chats import Chats
+from bot.discord.changes import Changes
 from bot.discord.service import DiscordService
 from bot.settings import BotSettings
 from engine.learning.settings import LearningSettings
@@ -62,6 +64,13 @@ class Bot:
 
     def __init__(self, team: Team, stored: Database, chats: Chats, service: DiscordService) -> None:
         self.team, self.server, self.stored, self.chats, self.service = team, team.server, stored, chats, service
+        #: Cleared, the model writes nothing until it is set; ``paused`` says that it wants to.
+        self.pause, self.paused = threading.Event(), False
+        self.pause.set()
+
+    @property
+    def changes(self) -> Changes:
+        return self.service._changes
 
     def rows(self, table: type[Any], **where: Any) -> list[Any]:
         with self.stored.read() as session:
@@ -101,7 +110,13 @@ async def serving(
     server = team.server
     stored = Database.open(StorageSettings.load(redraft_home=home))
     info = replace(INFO, context_tokens=4096, max_new_tokens=512)
-    client = LocalClient(EngineSettings.load(), load=lambda: FakeModel(info, write=model))
+
+    def written(row: Row) -> str:
+        made_bot.paused = not made_bot.pause.is_set()
+        made_bot.pause.wait(20)
+        return model(row)
+
+    client = LocalClient(EngineSettings.load(), load=lambda: FakeModel(info, write=written))
     given = BotSettings.load(discord_bot_token=server.token, discord_api_url=server.api, **settings)
     made: list[DiscordService] = []
 
@@ -111,6 +126,7 @@ async def serving(
 
     with pointed(server.base):
         chats = Chats(stored, services, at_once=given.chat_summaries_at_once)
+        made_bot = Bot(team, stored, chats, made[0])
         running = asyncio.create_task(chats.run())
         try:
             if connected:
@@ -118,7 +134,7 @@ async def serving(
                 await server.until(lambda: server.registered(None) or running.done(), "commands are registered")
             if running.done():
                 running.result()
-            yield Bot(team, stored, chats, made[0])
+            yield made_bot
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
