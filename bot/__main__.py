@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -38,6 +39,7 @@ from storage.settings import StorageSettings
 
 #: Tells a supervisor that starting again cannot mend the failure (a bad setting, a schema of another version).
 EXIT_PERMANENT = 78
+_THREADS = 32
 
 
 async def serve(
@@ -51,6 +53,8 @@ async def serve(
     log = structlog.get_logger("bot")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # asyncio's own number goes by cores; these wait for the database, and a click must not wait behind them.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="bot"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     scheduler = Scheduler(

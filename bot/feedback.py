@@ -6,7 +6,7 @@ for a channel, and what a person is shown of what is stored about them. It knows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -192,15 +192,18 @@ def opted_out(database: Database, person: str) -> bool:
         return person in chat_queries.opted_out(session=session, platform=person.partition(":")[0])
 
 
-def opt_out(database: Database, person: str, *, now: datetime) -> str:
+def opt_out(database: Database, person: str, *, now: datetime, names: Collection[str] = ()) -> str:
     """Leave a person out from now on; their messages leave what is stored. A sentence for them.
+
+    Args:
+        names: what the person is called; see :func:`engine.learning.changes.take_out_author`.
 
     Raises:
         StorageError: it could not be done.
     """
     with database.write() as session:
         chat_queries.save_opt_out(session=session, person=person, at=now)
-    changes.take_out_author(database, person=person, now=now)
+    changes.take_out_author(database, person=person, now=now, names=names)
     return texts.OPTED_OUT_NOW
 
 

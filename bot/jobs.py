@@ -21,6 +21,7 @@ import structlog
 
 from bot.owners import is_dead, this_process
 from storage import chat_queries as queries
+from storage.chat_queries import Line
 from storage.chat_tables import ChatJobRow
 from storage.database import Database
 from storage.errors import RedraftError, SettingsError, StorageError
@@ -32,6 +33,15 @@ _LEASE = timedelta(seconds=30)
 _RENEW_S = 8.0
 #: How often is looked for jobs that another process has accepted, or that are due again.
 _LOOK_S = 1.0
+#: Jobs of this kind, by which platforms tell of edits and deletions, come in floods and nobody waits for them: they
+#: have a few places of their own in place of those of the light lane.
+PATIENT = "changed"
+_PATIENT_AT_ONCE = 3
+_LINES: Mapping[str, Line] = {
+    "summary": Line("summary"),
+    "light": Line("light", without=frozenset({PATIENT})),
+    PATIENT: Line("light", only=frozenset({PATIENT})),
+}
 #: A job that broke is begun so often in all; each time it waits longer.
 _ATTEMPTS = 4
 #: Keys of ended jobs are known so long: platforms deliver again within hours.
@@ -194,9 +204,12 @@ class Runner:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database, self._handlers, self._failed = database, handlers, failed
-        self._lanes, self._now = lanes, now
+        self._now = now
+        self._most: dict[str, int] = {str(lane): most for lane, most in lanes.items()} | {
+            PATIENT: min(_PATIENT_AT_ONCE, lanes.get("light", 0))
+        }
         self._owner = this_process()
-        self._tasks: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._log = structlog.get_logger("jobs")
@@ -241,43 +254,42 @@ class Runner:
 
     async def _take(self) -> None:
         """Begin what can be begun."""
-        room: dict[Lane, int] = {
-            lane: most - sum(of == lane for of, _ in self._tasks.values()) for lane, most in self._lanes.items()
-        }
+        room = {line: most - sum(of == line for of, _ in self._tasks.values()) for line, most in self._most.items()}
         if not any(number > 0 for number in room.values()):
             return
         rows = await asyncio.to_thread(self._claim, room, frozenset(self._tasks))
         for row in rows:
             working = Working(self, row)
             task = asyncio.create_task(self._work(working))
-            self._tasks[row.key] = (working.job.lane, task)
+            line = PATIENT if row.kind == PATIENT and row.lane == "light" else row.lane
+            self._tasks[row.key] = (line, task)
             task.add_done_callback(functools.partial(self._ended, row.key))
 
     def _ended(self, key: str, _task: asyncio.Task[None]) -> None:
         self._tasks.pop(key, None)
         self._wake.set()
 
-    def _claim(self, room: Mapping[Lane, int], under_way: frozenset[str]) -> list[ChatJobRow]:
+    def _claim(self, room: Mapping[str, int], under_way: frozenset[str]) -> list[ChatJobRow]:
         """Take jobs on; none of those that are ``under_way`` here, even where their leases have run out."""
         moment = self._now()
         platforms = {platform for platform, _ in self._handlers}
-        lanes = [lane for lane, number in room.items() if number > 0]
+        lines = [_LINES[line] for line, number in room.items() if number > 0]
         with self._database.read() as session:
             owners = queries.other_owners(session=session, owner=self._owner)
         dead = [owner for owner in owners if is_dead(owner)]
         # Nobody's turn to write is taken for a look that finds nothing.
         with self._database.read() as session:
             if not queries.any_claimable(
-                session=session, lanes=lanes, platforms=platforms, dead=dead, but=under_way, now=moment
+                session=session, lines=lines, platforms=platforms, dead=dead, but=under_way, now=moment
             ):
                 return []
         rows: list[ChatJobRow] = []
         with self._database.write() as session:
-            for lane, number in room.items():
+            for line, number in room.items():
                 if number > 0:
                     rows += queries.claim_jobs(
-                        session=session, lane=lane, platforms=platforms, limit=number, owner=self._owner, dead=dead,
-                        but=under_way, now=moment, lease_until=moment + _LEASE,
+                        session=session, line=_LINES[line], platforms=platforms, limit=number, owner=self._owner,
+                        dead=dead, but=under_way, now=moment, lease_until=moment + _LEASE,
                     )  # fmt: skip
         return rows
 

@@ -35,6 +35,15 @@ def messages_by(*, session: Session, platform: str, account: str) -> Sequence[Me
     return session.scalars(select(MessageRow).where(_by(platform, account))).all()
 
 
+def messages_holding(*, session: Session, platform: str, text: str) -> Sequence[MessageRow]:
+    """A platform's messages with a piece of text in them, word for word."""
+    return session.scalars(
+        select(MessageRow)
+        .join(ConversationRow, col(ConversationRow.id) == col(MessageRow.conversation_id))
+        .where(col(ConversationRow.platform) == platform, col(MessageRow.text).contains(text, autoescape=True))
+    ).all()
+
+
 def pairs_of_conversation(*, session: Session, conversation_id: str) -> Sequence[PairRow]:
     """The pairs of a stored conversation."""
     return session.scalars(

@@ -6,6 +6,7 @@ As in :mod:`storage.queries`: the session of the caller's transaction, and keywo
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,10 +41,19 @@ def count_before(*, session: Session, lane: str, platform: str = "") -> int:
     return session.scalar(query) or 0
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Jobs that are worked off beside others: those of a lane, of some kinds only, or of all but some."""
+
+    lane: str
+    only: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+
+
 def claim_jobs(
     *,
     session: Session,
-    lane: str,
+    line: Line,
     platforms: Collection[str],
     limit: int,
     owner: str,
@@ -52,7 +62,7 @@ def claim_jobs(
     lease_until: datetime,
     but: Collection[str] = (),
 ) -> list[ChatJobRow]:
-    """Take the oldest jobs of a lane on oneself: those that wait, and those whose process is gone.
+    """Take the oldest jobs of a line on oneself: those that wait, and those whose process is gone.
 
     Args:
         dead: owners that are known to have ended.
@@ -60,7 +70,7 @@ def claim_jobs(
     """
     query = (
         select(ChatJobRow)
-        .where(_claimable(lane, platforms, dead, now, but))
+        .where(_claimable(line, platforms, dead, now, but))
         .order_by(col(ChatJobRow.accepted_at), col(ChatJobRow.key))
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -75,26 +85,28 @@ def claim_jobs(
 def any_claimable(
     *,
     session: Session,
-    lanes: Collection[str],
+    lines: Collection[Line],
     platforms: Collection[str],
     dead: Collection[str],
     now: datetime,
     but: Collection[str] = (),
 ) -> bool:
-    """Whether :func:`claim_jobs` would find something in one of the lanes."""
-    wanted = or_(false(), *(_claimable(lane, platforms, dead, now, but) for lane in lanes))
+    """Whether :func:`claim_jobs` would find something in one of the lines."""
+    wanted = or_(false(), *(_claimable(line, platforms, dead, now, but) for line in lines))
     return session.scalars(select(col(ChatJobRow.key)).where(wanted).limit(1)).first() is not None
 
 
 def _claimable(
-    lane: str, platforms: Collection[str], dead: Collection[str], now: datetime, but: Collection[str]
+    line: Line, platforms: Collection[str], dead: Collection[str], now: datetime, but: Collection[str]
 ) -> ColumnElement[bool]:
     abandoned = and_(
         col(ChatJobRow.state) == "running",
         or_(col(ChatJobRow.lease_until) < now, col(ChatJobRow.owner).in_(tuple(dead))),
     )
+    kind = col(ChatJobRow.kind)
     return and_(
-        col(ChatJobRow.lane) == lane,
+        col(ChatJobRow.lane) == line.lane,
+        kind.in_(tuple(line.only)) if line.only else kind.not_in(tuple(line.without)),
         col(ChatJobRow.platform).in_(tuple(platforms)),
         col(ChatJobRow.key).not_in(tuple(but)),
         or_(and_(col(ChatJobRow.state) == "waiting", col(ChatJobRow.due_at) <= now), abandoned),

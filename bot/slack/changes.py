@@ -7,11 +7,14 @@ the same. What becomes of what is stored is :mod:`engine.learning.changes`'.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from bot import texts
 from bot.chat import MessageGone, NotThere
 from bot.jobs import Later, Working
 from bot.slack.client import Slack, SlackRefused
@@ -29,43 +32,69 @@ _PAGE = 200
 
 
 class Changes:
-    """Does the jobs, and sweeps."""
+    """Does the jobs, and sweeps.
 
-    def __init__(self, database: Database, slack: Slack, history: History, people: People) -> None:
+    Args:
+        sleep: for tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        slack: Slack,
+        history: History,
+        people: People,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._database, self._slack, self._history, self._people = database, slack, history, people
+        self._sleep = sleep
         self._log = structlog.get_logger("slack.changes")
 
     async def changed(self, working: Working) -> None:
         """A message was edited or deleted; the payload has ``channel``, ``ts`` and ``deleted``."""
         given = working.job.payload
         channel, ts = str(given["channel"]), str(given["ts"])
-        if not await asyncio.to_thread(self._known, channel, ts):
+        # Somebody who waits for an answer may need the same calls.
+        await self._slack.web.pace.leisure("conversations.replies")
+        known = await asyncio.to_thread(self._known, channel, ts)
+        if known is None:
             return
         try:
-            text = None if given["deleted"] else await self._text_now(channel, ts)
+            text = None if given["deleted"] else await self._text_now(channel, ts, known)
         except NotThere:
-            return  # the app was taken out of the channel: nothing can be said of it
+            return  # the app was taken out of the channel, or Slack hides it: nothing can be said of it
         await self._store(channel, ts, text)
 
-    def _known(self, channel: str, ts: str) -> bool:
+    def _known(self, channel: str, ts: str) -> str | None:
+        """The thread of a message that is stored, empty for one that is in none; None where it is not stored."""
         with self._database.read() as session:
-            return bool(queries.messages_with_id(session=session, platform="slack", channel=channel, message_id=ts))
+            rows = queries.messages_with_id(session=session, platform="slack", channel=channel, message_id=ts)
+            return max((row.thread for row in rows), default=None)
 
-    async def _text_now(self, channel: str, ts: str) -> str | None:
+    async def _text_now(self, channel: str, ts: str, thread: str) -> str | None:
         """What a message says now; None where it is gone.
 
         Raises:
-            NotThere: the channel cannot be read any more.
+            NotThere: the channel cannot be read any more, or Slack hides what is so old.
         """
-        try:
+        raw: list[dict[str, Any]] = []
+        with contextlib.suppress(MessageGone):
             answer = await self._slack.call("conversations_replies", channel=channel, ts=ts, limit=1)
-        except MessageGone:
-            return None
-        raw = [one for one in dicts(answer.get("messages")) if one.get("ts") == ts]
+            raw = [one for one in dicts(answer.get("messages")) if one.get("ts") == ts]
         if not raw:
+            if await self._hidden(channel, thread or ts):
+                raise NotThere(texts.CHANNEL_GONE)
             return None
         messages = await self._history.readable(channel, raw[:1])
         return messages[0].text if messages and raw[0].get("subtype") != "tombstone" else None
+
+    async def _hidden(self, channel: str, ts: str) -> bool:
+        """Whether Slack hides what a channel held at a time, as it does on free plans after 90 days.
+
+        It says that a history is limited, and shows nothing of that time or before. What is hidden is not deleted.
+        """
+        answer = await self._slack.call("conversations_history", channel=channel, latest=ts, inclusive=True, limit=1)
+        return answer.get("is_limited") is True and not dicts(answer.get("messages"))
 
     async def _store(self, channel: str, ts: str, text: str | None) -> None:
         taken_back = await asyncio.to_thread(
@@ -108,7 +137,7 @@ class Changes:
                 except (NotThere, SlackRefused):
                     continue  # the app was taken out of the channel: nothing can be said of it
                 except Later as later:
-                    await asyncio.sleep(min(later.seconds, 60.0))
+                    await self._sleep(min(later.seconds, 60.0))
         return found
 
     async def _closed(self, channel: str) -> None:
@@ -136,9 +165,14 @@ class Changes:
         if not ours:
             return 0
         theirs = await self._now(channel, thread, ours)
+        # Of a thread, its beginning counts: Slack hides it as a whole.
+        began = {ts: parent or thread or ts for ts, (_, parent) in ours.items()}
+        shown_from = await self._shown_from(channel, sorted({began[ts] for ts in ours if ts not in theirs}))
         changed = 0
         for ts, (text, _) in ours.items():
             raw = theirs.get(ts)
+            if raw is None and began[ts] < shown_from:
+                continue
             if raw is None or raw.get("subtype") == "tombstone":
                 await self._store(channel, ts, None)
                 changed += 1
@@ -152,6 +186,17 @@ class Changes:
                 await self._store(channel, ts, messages[0].text)
                 changed += 1
         return changed
+
+    async def _shown_from(self, channel: str, missing: list[str]) -> str:
+        """The first of some times in order of which Slack hides nothing; beyond them all where it hides them all."""
+        low, high = 0, len(missing)
+        while low < high:
+            middle = (low + high) // 2
+            if await self._hidden(channel, missing[middle]):
+                low = middle + 1
+            else:
+                high = middle
+        return missing[low] if low < len(missing) else "~"
 
     async def _now(self, channel: str, thread: str, ours: dict[str, tuple[str, str]]) -> dict[str, dict[str, Any]]:
         """The messages as Slack has them now, of those that are stored."""

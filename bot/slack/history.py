@@ -15,6 +15,7 @@ from typing import Any
 from bot import texts
 from bot.chat import MessageGone, NotThere, Read
 from bot.slack.client import Slack
+from bot.slack.left_out import without
 from bot.slack.people import Channel, People
 from engine.conversation import Conversation, Message
 from engine.formats.slack import messages_of
@@ -170,9 +171,8 @@ class History:
         return Read(conversation, older, more)
 
     async def readable(self, channel_id: str, raw: list[dict[str, Any]]) -> tuple[Message, ...]:
-        """Messages as people read them, without those of people who opted out."""
-        out = await asyncio.to_thread(self._opted_out)
-        raw = [one for one in raw if str(one.get("user") or "") not in out]
+        """Messages as people read them, without what people wrote who opted out, also where others share it."""
+        raw = without(raw, await asyncio.to_thread(self._opted_out))
         said = json.dumps(raw)
         users = {str(one.get("user")) for one in raw if one.get("user")} | _found(_USER, said)
         people = await self._people.names(users)

@@ -53,7 +53,10 @@ class Home:
             case "mydata":
                 text = await asyncio.to_thread(feedback.my_data, self._database, person)
             case "optout":
-                text = await asyncio.to_thread(feedback.opt_out, self._database, person, now=datetime.now(UTC))
+                names = await self._people.all_names(origin.user)
+                text = await asyncio.to_thread(
+                    feedback.opt_out, self._database, person, now=datetime.now(UTC), names=names
+                )  # fmt: skip
             case "optin":
                 text = await asyncio.to_thread(feedback.opt_in, self._database, person)
             case _:

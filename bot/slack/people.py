@@ -20,6 +20,7 @@ from engine.formats.slack_index import Index
 from engine.formats.values import as_dict, clean_name
 
 _NAMES_S = 3600.0
+_NAMES = ("display_name", "display_name_normalized", "real_name", "real_name_normalized")
 _MOST_CACHED = 20_000
 #: Calls for names at once.
 _AT_ONCE = 8
@@ -88,6 +89,16 @@ class People:
         user = _user(user_id, found, self._team)
         self._keep(self._users, user_id, user)
         return user
+
+    async def all_names(self, user_id: str) -> frozenset[str]:
+        """Everything that a user is called in messages: Slack names the author of a shared one in several ways."""
+        try:
+            found = as_dict((await self._slack.call("users_info", user=user_id)).get("user"))
+        except (NotThere, SlackRefused):
+            return frozenset()
+        profile = as_dict(found.get("profile"))
+        given = (found.get("name"), found.get("real_name"), *(profile.get(name) for name in _NAMES))
+        return frozenset(filter(None, map(clean_name, given)))
 
     async def names(self, user_ids: Iterable[str]) -> dict[str, User]:
         """Users by id."""

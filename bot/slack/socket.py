@@ -2,8 +2,9 @@
 
 The SDK's own client compares wall clocks, goes on for ever with a token that was revoked, and logs addresses that hold
 a ticket; this one watches pongs by the monotonic clock, asks for a fresh address each time, ends where the token is
-refused, and logs no address. A `disconnect` that Slack announces is answered by a new connection before the old one
-goes. Handlers are bolt's; deliveries that were not acknowledged come again, and are known by their keys.
+refused, and logs no address. A `disconnect` that Slack announces is answered by a new connection; the old one is read
+and acknowledged on until Slack has said hello on the new one. Handlers are bolt's; deliveries that were not
+acknowledged come again, and are known by their keys.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class State:
     """How the connection is, for health and metrics.
 
     Attributes:
-        connected: whether Slack has said hello on the present connection.
+        connected: whether there is a connection on which Slack has said hello.
         connections: how many there were.
         last_heard: by the monotonic clock, in seconds.
         detail: why there is none, in a word.
@@ -49,6 +50,40 @@ class State:
     last_heard: float = 0.0
     detail: str = ""
     backoffs: list[float] = field(default_factory=list)
+
+
+class Line:
+    """One connection of the socket's: read until it ends, watched meanwhile.
+
+    Attributes:
+        hello: set once Slack has said hello.
+        going: set once Slack has asked for a new one in its place.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, heard_at: float) -> None:
+        self.socket, self.heard_at = socket, heard_at
+        self.hello, self.going = asyncio.Event(), asyncio.Event()
+        self.reading: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is read, and Slack delivers on it."""
+        return self.hello.is_set() and self.reading is not None and not self.reading.done()
+
+    async def first_of(self, event: asyncio.Event) -> None:
+        """Return when something has happened to it, or it has ended.
+
+        Raises:
+            Exception: what ended the reading.
+        """
+        assert self.reading is not None
+        waiting = asyncio.create_task(event.wait())
+        try:
+            await asyncio.wait((waiting, self.reading), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self.reading.done():
+            self.reading.result()
 
 
 class Socket:
@@ -80,7 +115,8 @@ class Socket:
         self._clock, self._sleep, self._chance = clock, sleep, chance
         self._ping_s, self._silence_s = ping_s, silence_s
         self._tasks: set[asyncio.Task[None]] = set()
-        self._current: aiohttp.ClientWebSocketResponse | None = None
+        #: Connections that are read, the newest last; there are two while one takes the other's place.
+        self._lines: list[Line] = []
         self.state = State()
         self.ready = asyncio.Event()
         self._log = structlog.get_logger("slack.socket")
@@ -95,9 +131,10 @@ class Socket:
         try:
             while True:
                 try:
-                    socket = await self._connected()
-                    heard = await self._serve(socket)
-                    failures = 0 if heard else failures + 1
+                    line = await self._opened()
+                    await self._retire(but=line)
+                    failures = 0
+                    await line.first_of(line.going)
                 except TokenRefused:
                     raise
                 except Exception as error:
@@ -105,14 +142,14 @@ class Socket:
                     self.state.detail = type(error).__name__
                     reason = error.message if isinstance(error, RedraftError) else type(error).__name__
                     self._log.warning("not connected", failures=failures, reason=reason)
-                self.state.connected = False
+                self._tell()
                 if failures:
                     wait = min(_MOST_WAIT_S, 0.5 * 2.0 ** min(failures, 10)) * (0.5 + self._chance() / 2)
                     self.state.backoffs.append(wait)
                     del self.state.backoffs[:-100]
                     await self._sleep(wait)
         finally:
-            self.state.connected = False
+            await asyncio.shield(self._retire())
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -126,7 +163,13 @@ class Socket:
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=grace_s)
 
-    async def _connected(self) -> aiohttp.ClientWebSocketResponse:
+    async def _opened(self) -> Line:
+        """A new connection on which Slack has said hello; those before it are read all the while.
+
+        Raises:
+            TokenRefused: Slack does not take the token.
+            Exception: there is none.
+        """
         address = await self._address()
         async with asyncio.timeout(_CONNECT_S):
             # aiohttp's own answering of pings would keep the pongs from us, which our watchdog goes by.
@@ -135,68 +178,99 @@ class Socket:
             )
         self.state.connections += 1
         self.state.last_heard = self._clock()
-        return socket
+        line = Line(socket, self.state.last_heard)
+        self._lines.append(line)
+        line.reading = asyncio.create_task(self._read(line))
+        line.reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await line.first_of(line.hello)
+            if not line.hello.is_set():
+                raise ConnectionError("it ended before Slack said hello")
+        except BaseException:
+            line.reading.cancel()
+            raise
+        return line
 
-    async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
-        """Take what comes until the connection ends or is replaced; whether Slack said hello."""
-        self._current = socket
-        watchdog = asyncio.create_task(self._watch(socket))
-        hello = False
+    async def _retire(self, but: Line | None = None) -> None:
+        """Let go of the connections in whose place another is."""
+        old = [line for line in self._lines if line is not but and line.reading is not None]
+        if not old:
+            return
+        # What was taken is still to be acknowledged on them.
+        await self.settle()
+        for line in old:
+            if line.reading is not None:
+                line.reading.cancel()
+        await asyncio.gather(*(line.reading for line in old if line.reading), return_exceptions=True)
+
+    def _tell(self) -> None:
+        self.state.connected = any(line.alive for line in self._lines)
+
+    async def _read(self, line: Line) -> None:
+        """Take what comes until the connection ends."""
+        watchdog = asyncio.create_task(self._watch(line))
         try:
             while True:
-                message = await socket.receive()
-                self.state.last_heard = self._clock()
+                message = await line.socket.receive()
+                line.heard_at = self.state.last_heard = self._clock()
                 if message.type is aiohttp.WSMsgType.PONG:
                     continue
                 if message.type is aiohttp.WSMsgType.PING:
-                    await socket.pong(message.data)
+                    await line.socket.pong(message.data)
                     continue
                 if message.type is not aiohttp.WSMsgType.TEXT:
-                    self._log.info("connection ended", code=socket.close_code)
-                    return hello
-                envelope = _parsed(message.data)
-                kind = envelope.get("type")
-                if kind == "hello":
-                    hello = True
-                    self.state.connected, self.state.detail = True, ""
-                    self.ready.set()
-                    self._log.info("connected", connections=self.state.connections)
-                elif kind == "disconnect":
-                    if envelope.get("reason") == "link_disabled":
-                        raise TokenRefused(
-                            "Socket Mode is switched off for the Slack app.", "Switch it on in the app's settings."
-                        )
-                    if envelope.get("reason") == "warning":
-                        continue  # a `refresh_requested` follows shortly
-                    return hello
-                elif envelope.get("envelope_id"):
-                    self.state.envelopes += 1
-                    task = asyncio.create_task(self._take(socket, envelope))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    self._log.info("connection ended", code=line.socket.close_code)
+                    return
+                self._hear(line, _parsed(message.data))
         finally:
+            self._lines.remove(line)
+            self._tell()
             watchdog.cancel()
             await asyncio.gather(watchdog, return_exceptions=True)
-            # What was taken is still to be acknowledged on it.
-            await self.settle()
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(2.0):
-                    await socket.close()
+                    await line.socket.close()
 
-    async def _watch(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def _hear(self, line: Line, envelope: dict[str, Any]) -> None:
+        """What Slack says on a connection.
+
+        Raises:
+            TokenRefused: Socket Mode was switched off.
+        """
+        kind = envelope.get("type")
+        if kind == "hello":
+            line.hello.set()
+            self.state.connected, self.state.detail = True, ""
+            self.ready.set()
+            self._log.info("connected", connections=self.state.connections)
+        elif kind == "disconnect":
+            if envelope.get("reason") == "link_disabled":
+                raise TokenRefused(
+                    "Socket Mode is switched off for the Slack app.", "Switch it on in the app's settings."
+                )
+            # A `warning` comes some seconds before its `refresh_requested`: a new one can be there by then.
+            line.going.set()
+        elif envelope.get("envelope_id"):
+            self.state.envelopes += 1
+            task = asyncio.create_task(self._take(line, envelope))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, line: Line) -> None:
         """Ping, and cut a connection on which nothing is heard any more."""
-        while not socket.closed:
+        while not line.socket.closed:
             await self._sleep(self._ping_s)
-            if self._clock() - self.state.last_heard > self._silence_s:
-                self._log.warning("silence", seconds=round(self._clock() - self.state.last_heard))
+            if (silent := self._clock() - line.heard_at) > self._silence_s:
+                self._log.warning("silence", seconds=round(silent))
                 self.state.detail = "silence"
                 # Closing by the book waits for an answer, which is what fails to come.
-                _abort(socket)
+                _abort(line.socket)
                 return
             with contextlib.suppress(Exception):
-                await socket.ping(b"redraft")
+                await line.socket.ping(b"redraft")
 
-    async def _take(self, socket: aiohttp.ClientWebSocketResponse, envelope: dict[str, Any]) -> None:
+    async def _take(self, line: Line, envelope: dict[str, Any]) -> None:
         try:
             payload = await self._handle(envelope)
         except Exception as error:
@@ -205,10 +279,10 @@ class Socket:
         answer: dict[str, Any] = {"envelope_id": envelope["envelope_id"]}
         if payload is not None:
             answer["payload"] = payload
-        for on in (socket, self._current):
-            if on is not None and not on.closed:
+        for on in (line, *reversed(self._lines)):
+            if not on.socket.closed:
                 with contextlib.suppress(Exception):
-                    await on.send_str(json.dumps(answer))
+                    await on.socket.send_str(json.dumps(answer))
                     return
 
 

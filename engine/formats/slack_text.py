@@ -7,7 +7,7 @@ kept as it is. Names come from a :class:`Names`; it knows nothing of exports, th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -230,7 +230,7 @@ def _attachment(given: dict[str, Any], names: Names) -> str:
     if given.get("is_msg_unfurl") is True or given.get("is_share") is True:
         author = clean_name(given.get("author_name")) or names.user(clean_name(given.get("author_id")) or "someone")
         text = _attachment_body(given, names) or readable(given.get("text") or given.get("fallback"), names)
-        return "\n".join((f"[shared message from {author}]", *(f"> {line}" for line in text.strip().split("\n"))))
+        return "\n".join((shared_from(author), *(f"> {line}" for line in text.strip().split("\n"))))
     if given.get("from_url") or given.get("original_url"):
         label = title or clean_name(given.get("service_name"))
         return f"[link: {label}]" if label else ""
@@ -243,6 +243,23 @@ def _attachment(given: dict[str, Any], names: Names) -> str:
     body = "\n".join(line.strip() for line in lines if line.strip())
     image = file_note(title, "image/") if given.get("image_url") and not body else ""
     return body or image or readable(given.get("fallback"), names).strip()
+
+
+def shared_from(author: str) -> str:
+    """The line above a shared message, which follows in lines that begin with ``>``."""
+    return f"[shared message from {author}]"
+
+
+def without_shared(text: str, authors: Collection[str]) -> str:
+    """A readable text without the messages of some people that are shared in it."""
+    heads = {shared_from(author) for author in authors}
+    kept: list[str] = []
+    inside = False
+    for line in text.split("\n"):
+        inside = line in heads or (inside and line.startswith(">"))
+        if not inside:
+            kept.append(line)
+    return "\n".join(kept).strip("\n") if len(kept) != text.count("\n") + 1 else text
 
 
 def _attachment_body(given: dict[str, Any], names: Names) -> str:

@@ -8,12 +8,13 @@ an erasure (:mod:`engine.learning.erasure`). It knows no platform but by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlmodel import Session
 
 from engine.conversation import Message
+from engine.formats.slack_text import shared_from, without_shared
 from engine.learning.dialogues import content_hash, dialogue_of
 from engine.learning.ledger import PROGRAM, Ledger, recorded
 from storage import change_queries as queries
@@ -88,11 +89,14 @@ def channel_closed(database: Database, *, platform: str, channel: str, now: date
     return count
 
 
-def take_out_author(database: Database, *, person: str, now: datetime) -> int:
+def take_out_author(database: Database, *, person: str, now: datetime, names: Collection[str] = ()) -> int:
     """Take a person's messages out of what is stored, as if each had been deleted. Harmless when repeated.
+
+    Where others share them, those others' messages lose them too; of people of the same name as well.
 
     Args:
         person: ``slack:U01AB``.
+        names: what the person is called, beside the names that their stored messages have.
 
     Returns:
         How many pairs were taken back.
@@ -106,6 +110,14 @@ def take_out_author(database: Database, *, person: str, now: datetime) -> int:
         by_conversation: dict[str, dict[str, str]] = {}
         for row in rows:
             by_conversation.setdefault(row.conversation_id, {})[_line(row, row.text)] = ""
+        called = {*names, *(row.author for row in rows)} - {""}
+        for row in _sharing(session, platform, called):
+            if row.author_id == account:
+                continue
+            text = without_shared(row.text, called)
+            by_conversation.setdefault(row.conversation_id, {})[_line(row, row.text)] = _line(row, text) if text else ""
+            row.text = text
+            session.add(row)
         changed = sum(
             _take_back(session, ledger, conversation, lines, OPTED_OUT, now)
             for conversation, lines in by_conversation.items()
@@ -114,6 +126,15 @@ def take_out_author(database: Database, *, person: str, now: datetime) -> int:
         queries.delete_empty_conversations(session=session, ids=set(by_conversation))
         ledger.append("person.opted-out", by=person, details={"pairs": changed}, now=now)
     return changed
+
+
+def _sharing(session: Session, platform: str, names: Collection[str]) -> list[MessageRow]:
+    """The messages in which one of somebody's messages is shared."""
+    found: dict[tuple[str, str], MessageRow] = {}
+    for name in sorted(names):
+        for row in queries.messages_holding(session=session, platform=platform, text=shared_from(name)):
+            found[row.conversation_id, row.id] = row
+    return list(found.values())
 
 
 def _take_back(

@@ -153,6 +153,32 @@ async def test_one_lane_does_not_wait_for_the_other(database: Database) -> None:
     await runner.stop()
 
 
+async def test_a_flood_of_edits_does_not_keep_a_click_waiting_and_is_worked_off_too(database: Database) -> None:
+    gate, clicked, most = asyncio.Event(), asyncio.Event(), [0, 0]
+
+    async def changed(_working: Working) -> None:
+        most[0] += 1
+        most[1] = max(most)
+        await gate.wait()
+        most[0] -= 1
+
+    async def click(_working: Working) -> None:
+        clicked.set()
+
+    runner = Runner(database, {("slack", "changed"): changed, ("slack", "click"): click}, lanes=LANES)
+    intake = Intake(database, runner.wake)
+    runner.start()
+    await asyncio.gather(*(intake.accept(Job(f"e{n}", "slack", "changed", "light")) for n in range(30)))
+    await until(lambda: most[0] == 3)
+    await intake.accept(Job("click", "slack", "click", "light"))
+    async with asyncio.timeout(20):
+        await clicked.wait()
+    gate.set()
+    await until(lambda: all(row.state == "done" for row in rows(database).values()))
+    await runner.stop()
+    assert most[1] <= 3
+
+
 async def test_what_a_stopped_process_was_at_waits_and_what_a_dead_one_was_at_is_taken_over(database: Database) -> None:
     begun = asyncio.Event()
 

@@ -225,6 +225,8 @@ async def test_opting_out_takes_messages_out_of_what_is_stored_and_of_every_late
     server.person("U0NORA", "Nora")
     channel = world.channel(ANA, "U0NORA").id
     server.write(channel, ANA, "I water the plants on Monday.", ago=900)
+    hers = {"is_share": True, "author_id": "U0NORA", "author_name": "Nora Example", "text": "I water on Friday."}
+    server.write(channel, ANA, "As she said.", attachments=[hers], ago=700)
     server.write(channel, "U0NORA", "I water the plants on Friday.", ago=800)
     summary, shown = await world.summary(ANA, channel)
     assert "Friday" in shown
@@ -239,10 +241,21 @@ async def test_opting_out_takes_messages_out_of_what_is_stored_and_of_every_late
     await server.until(lambda: len(server.ephemerals) == before + 2, "it is done")
     assert "Your messages have left" in server.ephemerals[-1]["text"]
     assert [row.text for row in world.rows(MessageRow, author_id="U0NORA")] == []
+    assert "As she said." in [row.text for row in world.rows(MessageRow, author_id=ANA)]
     [pair] = world.rows(PairRow, channel=channel)
     assert pair.state == "rejected" and "Friday" not in pair.dialogue and "Monday" in pair.dialogue
     _, shown = await world.summary(ANA, channel)
-    assert "Friday" not in shown and "1 message by 1 person" in shown
+    assert "Friday" not in shown and "2 messages by 1 person" in shown
+    # Nor do others bring her words in, by sharing them.
+    quote = {"is_msg_unfurl": True, "is_share": True, "author_name": "Nora", "text": "I water the plants on Friday.",
+             "from_url": server.permalink(channel, "1700000000.000001"), "fallback": "plants on Friday"}  # fmt: skip
+    server.write(channel, ANA, "See above.", attachments=[{**quote, "author_id": "U0NORA"}], ago=90)
+    server.write(channel, ANA, "And here.", attachments=[quote], ago=80)
+    server.write(channel, ANA, "By Tomas.", attachments=[{**quote, "author_id": TOMAS, "text": "On Sunday."}], ago=70)
+    _, shown = await world.summary(ANA, channel)
+    assert "Friday" not in shown and "5 messages by 1 person" in shown
+    stored = [row.text for row in world.rows(MessageRow, author_id=ANA)]
+    assert any("On Sunday" in text for text in stored) and not any("on Friday" in text for text in stored)
     await server.command("U0NORA", channel, "optin", "/redraft")
     await server.until(lambda: "Welcome back" in server.ephemerals[-1]["text"], "she is in again")
     _, shown = await world.summary(ANA, channel)

@@ -21,7 +21,7 @@ class Line:
     def __init__(self, server: SlackServer, session: aiohttp.ClientSession) -> None:
         self.server, self.taken, self.slept = server, [], []  # type: ignore[var-annotated]
         self.now, self.refuse = 0.0, False
-        self.gate = asyncio.Event()
+        self.gate, self.watching = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.socket = Socket(
             session, self._address, self._take, clock=lambda: self.now, sleep=self._sleep, chance=lambda: 1.0,
@@ -43,6 +43,7 @@ class Line:
         # The watchdog's sleeps pass by the clock that the test turns, backoffs at once.
         if seconds == 10.0:
             before = self.now
+            self.watching.set()
             while self.now < before + seconds:
                 await asyncio.sleep(0.002)
 
@@ -56,6 +57,8 @@ async def line() -> AsyncIterator[Line]:
         task = asyncio.create_task(made.socket.run())
         try:
             await server.connected()
+            await made.watching.wait()
+            await made.socket.ready.wait()
             yield made
         finally:
             task.cancel()
@@ -127,6 +130,61 @@ async def test_a_refresh_is_followed_by_a_new_connection_and_what_was_taken_is_a
     asyncio.get_running_loop().call_later(0.1, line.gate.set)
     assert await line.server.ack(envelope) == {"text": "taken"}
     await line.server.until(lambda: line.server.connections >= 2, "there is a new one")
+
+
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
+async def test_the_old_connection_is_served_until_there_is_a_new_one(line: Line, reason: str) -> None:
+    server, real = line.server, line._address
+    may_connect = asyncio.Event()
+    failures = [aiohttp.ClientConnectionError()] * 2
+
+    async def slow() -> str:
+        if failures:
+            raise failures.pop()
+        await may_connect.wait()
+        return await real()
+
+    line.socket._address = slow
+    await server.disconnect(reason)
+    # However long the new one takes, and however often it fails, nothing is missed on the old one.
+    for number in range(3):
+        await server.ack(await server.send("slash_commands", {"n": number}))
+        assert line.socket.state.connected
+    assert server.connections == 1 and len(server.open_sockets) == 1
+    # What is being taken while the new one comes is acknowledged, too.
+    line.gate.clear()
+    late = await server.send("slash_commands", {"n": 3})
+    connected = [line.socket.state.connected]
+    may_connect.set()
+    await server.until(lambda: server.connections == 2, "there is a new one")
+    asyncio.get_running_loop().call_later(0.05, line.gate.set)
+    assert await server.ack(late) == {"text": "taken"}
+    async with asyncio.timeout(10):
+        while len(server.open_sockets) != 1:
+            connected.append(line.socket.state.connected)
+            await asyncio.sleep(0.005)
+    assert all(connected) and line.socket.state.connected
+    await server.ack(await server.send("slash_commands", {"n": 4}))
+    assert [one["n"] for one in line.taken] == list(range(5))
+    assert server.connections == 2
+
+
+async def test_an_old_connection_that_ends_before_there_is_a_new_one_is_an_outage_and_no_more(line: Line) -> None:
+    real, may_connect = line._address, asyncio.Event()
+
+    async def slow() -> str:
+        await may_connect.wait()
+        return await real()
+
+    line.socket._address = slow
+    await line.server.disconnect()
+    line.server.cut()
+    async with asyncio.timeout(10):
+        while line.socket.state.connected:
+            await asyncio.sleep(0.005)
+    may_connect.set()
+    await line.server.until(lambda: line.server.connections == 2, "it is back")
+    await line.server.ack(await line.server.send("slash_commands", {"n": 1}))
 
 
 @pytest.mark.parametrize("how", ["address", "link_disabled"])

@@ -68,6 +68,8 @@ class SlackServer(Deliveries):
         self.instead: dict[str, list[tuple[int, dict[str, str], dict[str, Any]]]] = defaultdict(list)
         #: How many of a method's next answers get lost after it was done.
         self.lost: dict[str, int] = defaultdict(int)
+        #: What is older is hidden, as on a free plan; a ``ts``, or 0.
+        self.hidden_before = 0.0
         self.revoked = False
         self.scopes = [
             "app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "groups:history",
@@ -258,8 +260,10 @@ class SlackServer(Deliveries):
 
     def _conversations_history(self, given: dict[str, Any]) -> dict[str, Any]:
         channel = self._visible(given, member=True)
-        found = [one for one in channel.tops() if self._within(one["ts"], given)]
-        return self._page("messages", found[::-1], given, 100)
+        tops = [one for one in channel.tops() if float(one["ts"]) >= self.hidden_before]
+        found = [one for one in tops if self._within(one["ts"], given)]
+        limited = {"is_limited": True} if len(tops) < len(channel.tops()) else {}
+        return self._page("messages", found[::-1], given, 100) | limited
 
     @staticmethod
     def _within(ts: str, given: dict[str, Any]) -> bool:
@@ -269,7 +273,7 @@ class SlackServer(Deliveries):
 
     def _conversations_replies(self, given: dict[str, Any]) -> dict[str, Any]:
         channel = self._visible(given, member=True)
-        if given["ts"] not in channel.messages:
+        if given["ts"] not in channel.messages or float(given["ts"]) < self.hidden_before:
             raise Refused("thread_not_found")
         if channel.messages[given["ts"]].get("thread_ts", given["ts"]) != given["ts"]:
             return {"messages": [channel.messages[given["ts"]]], "has_more": False}

@@ -96,3 +96,26 @@ def test_an_erasure_takes_what_the_chats_keep_of_a_person_but_their_wish_to_be_l
         for table in (ChatSeenRow, ChatJobRow, ChatAnswerRow):
             assert [row.person for row in session.scalars(select(table))] == ["slack:U902"], table
         assert len(session.scalars(select(ChatOptOutRow)).all()) == 2
+
+
+def test_opting_out_takes_a_persons_words_out_of_what_others_shared_too(database: Database) -> None:
+    made = conversation()
+    shared = "Look at that.\n[shared message from Nora]\n> I water the plants\n> on Friday.\nSo it goes."
+    messages = (
+        replace(made.messages[0], text=shared, author_id="U0"),
+        replace(made.messages[1], text="[shared message from Nora Example]\n> And the cactus.", author_id="U0"),
+        replace(made.messages[2], text="[shared message from Norbert]\n> I do not.", author_id="U0"),
+    )
+    made = replace(made, messages=messages)
+    corrected(database, summary_id=summarised(database, made))
+    assert take_out_author(database, person="slack:U9", now=NOW, names=["Nora", "Nora Example"]) == 1
+    with database.read() as session:
+        stored = load_conversation(session, made.id)
+    assert stored is not None
+    assert [message.text for message in stored.messages] == [
+        "Look at that.\nSo it goes.", "", "[shared message from Norbert]\n> I do not.",
+    ]  # fmt: skip
+    pair = pair_of(database)
+    assert pair.state == "rejected"
+    assert "plants" not in pair.dialogue and "cactus" not in pair.dialogue and "I do not." in pair.dialogue
+    assert take_out_author(database, person="slack:U9", now=NOW, names=["Nora", "Nora Example"]) == 0
