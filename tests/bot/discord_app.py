@@ -65,6 +65,9 @@ class App(discord.AutoShardedClient):
         async def here(interaction: discord.Interaction, message: discord.Message) -> None:
             await interaction.response.send_message(message.content, ephemeral=True)
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """The library waits 5 seconds before it identifies anew, as Discord's own gateway wants it."""
+
     async def on_ready(self) -> None:
         self.is_up.set()
 

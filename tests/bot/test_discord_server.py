@@ -176,13 +176,8 @@ async def test_threads_posts_replies_forwards_polls_and_stickers_are_read_by_the
     first = server.write(team.general, ana, "The export fails.")
     server.write(team.general, team.kofi, "Since when?", reply=first, ago=500)
     server.forward(team.general, ana, first, ago=400)
-    server.write(team.general, ana, "", ago=300, stickers=[{"id": "77", "name": "wave", "format_type": 1}])
-    answers = [{"answer_id": n, "poll_media": {"text": text}} for n, text in ((1, "Mon"), (2, "Tue"))]
-    poll = {
-        "question": {"text": "When?"}, "answers": answers, "expiry": world.stamp(time.time() + 900),
-        "allow_multiselect": False, "layout_type": 1, "results": {"is_finalized": False, "answer_counts": []},
-    }  # fmt: skip
-    server.write(team.general, ana, "", ago=200, poll=poll)
+    server.stick(team.general, ana, "wave", ago=300)
+    server.ask(team.general, ana, "When?", "Mon", "Tue", ago=200)
     talk = server.thread(team.general, "the export", ana, starter=first, ago=100)
     server.write(talk, team.kofi, "Found it.", ago=90)
     forum = server.channel(team.guild, "help", world.FORUM, tags=["bug"])
@@ -218,6 +213,36 @@ async def test_messages_say_whom_they_pinged_and_what_was_previewed(team: Team) 
     assert team.server.loud == [loud]
 
 
+async def test_changes_of_roles_channels_and_threads_are_told(team: Team) -> None:
+    server = team.server
+    link = server.write(team.general, team.ana, "see https://example.com/x")
+    private = server.thread(team.general, "between us", team.ana, private=True)
+    await team.up()
+    seen: Any = team.app.get_guild(team.guild.id)
+    assert seen.get_thread(private.id) is None
+    await server.add_to_thread(private, server.app)
+    await server.role_changed(team.guild, team.guild.everyone, world.VIEW_CHANNEL)
+    opened = await server.open_channel(team.guild, "new", only=[team.ana])
+    opened.overwrites.clear()
+    await server.channel_changed(opened)
+    await server.remove_channel(team.general)
+    await server.unfurl(link)
+    role = await server.new_role(team.guild, "Readers", world.READ_MESSAGE_HISTORY)
+    await server.give_role(team.guild, server.app, role)
+    await server.give_role(team.guild, team.ana, role)
+    await server.outage(team.guild)
+    await server.outage(team.guild, over=True)
+    await team.heard(1)
+    assert team.app.heard == [("edit", link.content)]
+    seen = team.app.get_guild(team.guild.id)
+    assert (seen.get_channel(team.general.id), seen.get_channel(opened.id).overwrites) == (None, {})
+    assert seen.default_role.permissions.value == world.VIEW_CHANNEL
+    assert role.id in [one.id for one in seen.me.roles]
+    told = [name for name, _ in next(iter(server.sessions.values())).log]
+    assert told.count("GUILD_MEMBER_UPDATE") == 1, "of others, apps without the members intent are told nothing"
+    assert ("THREAD_CREATE" in told, "THREAD_MEMBERS_UPDATE" in told) == (True, True)
+
+
 # Sockets --------------------------------------------------------------------------------------------------------------
 
 
@@ -236,11 +261,34 @@ async def test_what_happens_while_the_socket_is_cut_is_replayed_when_it_is_resum
     await team.server.until(lambda: team.server.resumes == 7, "it is resumed after being closed")
 
 
-async def test_a_session_that_is_gone_is_begun_anew(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(self: Any, shard: int | None, *, initial: bool = False) -> None:
-        """The library waits 5 seconds here."""
+async def test_a_hundred_cuts_are_resumed_and_nothing_is_lost_or_twice(team: Team) -> None:
+    await team.up()
+    for n in range(100):
+        before = team.server.resumes
+        team.server.cut()
+        await team.server.say(team.ana, team.general, f"meanwhile {n}")
+        await team.server.until(lambda before=before: team.server.resumes > before, "it is resumed")
+    assert [text for _, text in await team.heard(100)] == [f"meanwhile {n}" for n in range(100)]
+    assert len(team.server.identifies) == 1
 
-    monkeypatch.setattr(App, "before_identify_hook", at_once)
+
+async def test_sockets_that_are_refused_and_a_server_that_goes_away_are_come_back_to(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("discord.backoff.ExponentialBackoff.delay", lambda self: 0.01)
+    await team.up()
+    team.server.refuse_sockets = 2
+    team.server.cut()
+    await team.server.until(lambda: len(team.server.identifies) + team.server.resumes == 2, "it is back")
+    assert team.server.refuse_sockets == 0
+    await team.server.go_away()
+    await team.server.come_back()
+    await team.server.until(lambda: len(team.server.identifies) + team.server.resumes == 3, "it is back again")
+    await team.server.connected()
+    assert (await (await team.asked()).answer()).content == "0: nothing"
+
+
+async def test_a_session_that_is_gone_is_begun_anew(team: Team) -> None:
     await team.up()
     await team.server.invalidate()
     await team.server.until(lambda: len(team.server.identifies) == 2, "it identifies anew")
@@ -269,11 +317,7 @@ async def test_heartbeats_are_seen_and_a_mute_socket_is_given_up_by_the_client(t
     await team.server.until(lambda: team.server.resumes == 1, "the client comes back by another socket")
 
 
-async def test_shards_get_the_events_of_their_guilds_only(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(self: Any, shard: int | None, *, initial: bool = False) -> None:
-        """The library waits 5 seconds here."""
-
-    monkeypatch.setattr(App, "before_identify_hook", at_once)
+async def test_shards_get_the_events_of_their_guilds_only(team: Team) -> None:
     team.server.shards = 2
     await team.up()
     await team.server.connected(2)

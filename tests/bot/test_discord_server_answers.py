@@ -92,6 +92,12 @@ async def test_the_first_followup_of_a_deferral_is_the_answer_and_may_be_missed_
     assert (one.original.content, one.original.ephemeral, one.original.loading) == ("x", True, False)
     assert (await raw.hook("POST", one, data={"content": "y"}))[1]["id"] != answer["id"]
     assert [message.content for message in one.shown] == ["x", "y"]
+    other = asking(team)
+    server.hiccups = 0
+    await raw.answer(other, 5)
+    await raw.hook("DELETE", other, "/messages/@original")
+    await raw.hook("POST", other, data={"content": "z", "flags": 64})
+    assert [message.ephemeral for message in other.shown] == [True], "of a deferral that was deleted, it is its own"
 
 
 async def test_a_user_installed_app_has_five_followups(server: DiscordServer, raw: Raw) -> None:

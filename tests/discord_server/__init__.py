@@ -40,6 +40,8 @@ Do what people do (each waits for a connection, delivers, and returns the :class
     await server.say(ana, general, "One more thing"); await server.edit(first, "…"); await server.delete(first)
     await server.bulk_delete(general, [first]); await server.throw_out(acme); await server.take_in(acme)
     await server.outage(acme); await server.remove_channel(secret); await server.take_role(acme, ana, role)
+    await server.role_changed(acme, acme.everyone, permissions); await server.channel_changed(secret)
+    await server.add_to_thread(talk, server.app); await server.unfurl(first)     # and more: `happenings`
 
 Wait for what the app does, and look at it::
 
@@ -67,6 +69,7 @@ Have things go wrong::
     channel.allow(ana, 0, VIEW_CHANNEL)                  # permissions are computed anew for each request
     ana.closed = True                                    # takes no direct messages
 
-Files: ``world`` (what there is, permissions), ``seeds``, ``people``, ``interactions``, ``rest``, ``places``,
-``gateway``, ``server``; the rules are in ``routes``, ``rules``, ``components``, ``commands``, ``payloads``, ``limits``.
+Files: ``world`` (what there is, permissions), ``seeds``, ``people``, ``happenings``, ``interactions``, ``rest``,
+``places``, ``gateway``, ``server``; the rules are in ``routes``, ``rules``, ``components``, ``commands``, ``payloads``,
+``limits``.
 """

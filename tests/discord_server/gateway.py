@@ -153,6 +153,8 @@ class Gateway:
         self.identify_apart_s = 0.0
         #: Codes to close the next connections with as soon as they identify or resume.
         self.close_next: list[int] = []
+        #: How many of the next connections are refused before they are WebSockets, with 503.
+        self.refuse_sockets = 0
         self.identifies: list[dict[str, Any]] = []
         self._identified = float("-inf")
         #: Every heartbeat of every connection, by this process's monotonic clock.
@@ -214,6 +216,9 @@ class Gateway:
         resuming = request.path.endswith("/resume")
         query = dict(request.query)
         how = query.pop("compress", None)
+        if self.refuse_sockets:
+            self.refuse_sockets -= 1
+            raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(autoping=True, max_msg_size=4096)
         await socket.prepare(request)
         transport = request.transport
@@ -345,13 +350,17 @@ class Gateway:
             session.ended = True
             await one.close(4007)
             return
-        if session.connection is not None and session.connection is not one:
+        if session.connection is not None:
             session.connection.cut()
+        session.connection = None
+        # What happens during the replay is replayed as well: nothing overtakes it.
+        sent = given["seq"]
+        while sent < len(session.log):
+            name, data = session.log[sent]
+            sent += 1
+            await one.send(DISPATCH, data, name, sent)
         one.session, session.connection = session, one
         session.resumes += 1
-        missed = session.log[given["seq"] :]
-        for number, (name, data) in enumerate(missed, given["seq"] + 1):
-            await one.send(DISPATCH, data, name, number)
         await session.dispatch("RESUMED", {"_trace": []})
 
     async def _members(self, session: Session, given: dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ from tests.discord_server.values import (
 from tests.discord_server.world import Channel, Message, User, permissions, snowflake
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
+#: Types of the messages that answer commands.
+SLASH_ANSWER, CONTEXT_ANSWER = 20, 23
 #: Types of answers.
 ANSWER, DEFER, DEFER_UPDATE, UPDATE, CHOICES, SHOW_MODAL = 4, 5, 6, 7, 8, 9
 TOKEN_S, DEADLINE_S = 15 * 60.0, 3.0
@@ -64,8 +66,16 @@ class Interaction:
     choices: list[dict[str, Any]] | None = None
     #: Requests by the token that were answered with 404 for a moment, as :attr:`Interactions.hiccups` wants it.
     hiccups: int = 0
+    #: How often the answer was changed by the token.
+    edits: int = 0
     #: Did somebody wait too long to answer? The token is void then.
     void: bool = False
+
+    @property
+    def owners(self) -> dict[str, str]:
+        """Whose installation lets the app be used here."""
+        guild = self.channel.guild
+        return {"1": str(self.user.id)} if self.user_installed else {"0": str(guild.id if guild else 0)}
 
     async def acknowledged(self) -> Interaction:
         """Wait for the first answer, whatever it is."""
@@ -73,10 +83,14 @@ class Interaction:
         return self
 
     async def answer(self) -> Message:
-        """Wait for the message that answers, and until it is more than "thinking"."""
-        await self.server.until(
-            lambda: self.original is not None and not self.original.loading, f"interaction {self.id} is answered"
-        )
+        """Wait for the message that answers, and until it is more than "thinking"; of a deferred update: is changed."""
+
+        def there() -> bool:
+            if self.original is None or self.original.loading:
+                return False
+            return self.answered_by != DEFER_UPDATE or self.edits > 0
+
+        await self.server.until(there, f"interaction {self.id} is answered")
         assert self.original is not None
         return self.original
 
@@ -128,13 +142,12 @@ class Interactions:
     def payload(self, one: Interaction) -> dict[str, Any]:
         """An interaction as INTERACTION_CREATE tells of it."""
         guild = one.channel.guild
-        owners: dict[str, str] = {"1": str(one.user.id)} if one.user_installed else {"0": str(guild.id if guild else 0)}
         allowed = permissions(one.user.id, one.channel)
         found: dict[str, Any] = {
             "id": str(one.id), "application_id": str(self.app.id), "type": one.kind, "token": one.token, "version": 1,
             "data": one.data, "channel_id": str(one.channel.id), "entitlements": [], "entitlement_sku_ids": [],
             "channel": objects.channel(one.channel, reader=self.app.id, allowed=allowed), "locale": one.user.locale,
-            "authorizing_integration_owners": owners, "attachment_size_limit": 10_485_760,
+            "authorizing_integration_owners": one.owners, "attachment_size_limit": 10_485_760,
             "context": 0 if guild else 1, "app_permissions": str(permissions(self.app.id, one.channel)),
         }  # fmt: skip
         if guild is not None:
@@ -231,11 +244,12 @@ class Interactions:
         flags = (data.get("flags") or 0) | (rules.LOADING if loading else 0)
         about = {
             "id": str(one.id), "type": one.kind, "user": objects.user(one.user),
-            "authorizing_integration_owners": {"1": str(one.user.id)} if one.user_installed else {"0": "0"},
+            "authorizing_integration_owners": one.owners,
         }  # fmt: skip
+        kind = (CONTEXT_ANSWER if one.data.get("target_id") else SLASH_ANSWER) if one.kind == COMMAND else 0
         made: Message = self.written(
             one.channel, data | {"flags": flags}, webhook=self.app.id, interaction=about,
-            type=20 if one.kind == COMMAND and one.original is None else 0,
+            type=kind if one.original is None else 0,
             seen_by=one.user if flags & rules.EPHEMERAL else None, default=("users",),
         )  # fmt: skip
         return made
@@ -259,7 +273,7 @@ class Interactions:
     async def _followup(self, params: dict[str, str], query: dict[str, str], body: dict[str, Any], files: int) -> Any:
         one = self._hook(params)
         rules.message("followup", body, files=files)
-        if one.answered_by == DEFER and one.original is not None and one.original.loading:
+        if one.answered_by == DEFER and one.original and one.original.loading and not one.original.deleted:
             # The first follow-up of a deferral becomes the answer; its own flags do not count.
             kept = {name: value for name, value in body.items() if name != "flags"}
             v2 = (body.get("flags") or 0) & rules.COMPONENTS_V2
@@ -289,9 +303,11 @@ class Interactions:
     async def _edit_answer(
         self, params: dict[str, str], query: dict[str, str], body: dict[str, Any], files: int
     ) -> Any:  # fmt: skip
-        found = self._own(self._hook(params), params["message"])
+        one = self._hook(params)
+        found = self._own(one, params["message"])
         rules.message("webhook edit", body, self.fields(found), files)
         await self.edited(found, body)
+        one.edits += found is one.original
         return self.render(found, whole=True)
 
     async def _delete_answer(self, params: dict[str, str], query: dict[str, str], body: None, files: int) -> Any:

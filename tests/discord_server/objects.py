@@ -186,6 +186,17 @@ def message(one: Message, users: dict[int, User], *, readable: bool = True, nest
     return found
 
 
+def poll(given: dict[str, Any], now: float) -> dict[str, Any]:
+    """A poll as messages have it, from a request for one, or from a test's ``question`` and ``answers``."""
+    answers = [{"answer_id": n, "poll_media": one["poll_media"]} for n, one in enumerate(given["answers"], 1)]
+    return {
+        "question": given["question"], "answers": answers, "layout_type": 1,
+        "expiry": stamp(now + given.get("duration", 24) * 3600),
+        "allow_multiselect": given.get("allow_multiselect", False),
+        "results": {"is_finalized": False, "answer_counts": []},
+    }  # fmt: skip
+
+
 def referenced(one: Message) -> Message | None:
     """The message that one answers to, if it is still there."""
     if one.reference is None or "message_id" not in one.reference:

@@ -1,4 +1,4 @@
-"""What people do in the local Discord, delivered to the app: commands, clicks, modals, messages, deletions, leaving.
+"""What people do with the app in the local Discord, delivered to it: commands, context menus, clicks, modals.
 
 A person can do only what Discord's client would let them: type a command that is registered, with options that fit it;
 press a button that is there and enabled; see what they see. Anything else is the test's own mistake, and is raised.
@@ -6,8 +6,6 @@ press a button that is there and enabled; see what they see. Anything else is th
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from typing import Any
 
 from tests.discord_server import components, objects
@@ -26,7 +24,6 @@ from tests.discord_server.commands import (
     USER,
 )  # fmt: skip
 from tests.discord_server.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL, Interaction
-from tests.discord_server.payloads import GUILD_MEMBERS, GUILDS
 from tests.discord_server.world import (
     USE_APPLICATION_COMMANDS,
     VIEW_CHANNEL,
@@ -34,7 +31,6 @@ from tests.discord_server.world import (
     Guild,
     Member,
     Message,
-    Role,
     User,
     permissions,
 )  # fmt: skip
@@ -101,6 +97,7 @@ class People:
         self._may(user, channel, USE_APPLICATION_COMMANDS | VIEW_CHANNEL)
         first, *subs = name.split()
         known = self.command(channel, first)
+        assert not user_installed or 1 in (known["integration_types"] or [0]), "not for users' own installations"
         self._may(user, channel, int(known["default_member_permissions"] or 0))
         resolved: dict[str, dict[str, Any]] = {}
         data = {"id": known["id"], "name": first, "type": CHAT}
@@ -265,92 +262,3 @@ class People:
         chosen = [each["value"] for each in one.get("options", ()) if each.get("default")] if given is None else given
         assert chosen or not one.get("required", True), f"{one['custom_id']} is required"
         return found | {"values": [chosen] if isinstance(chosen, str) else list(chosen)}
-
-    # Messages ------------------------------------------------------------------------------------------------------
-
-    async def say(self, author: User, channel: Channel, content: str, **given: Any) -> Message:
-        """Write a message now; the app is told, if its intents ask for it."""
-        made: Message = self.write(channel, author, content, at=time.time(), **given)
-        await self.tell("MESSAGE_CREATE", made)
-        return made
-
-    async def edit(self, message: Message, content: str) -> None:
-        """Edit one's own message."""
-        await self.edited(message, {"content": content})
-
-    async def delete(self, message: Message) -> None:
-        await self.removed(message)
-
-    async def bulk_delete(self, channel: Channel, messages: Iterable[Message]) -> None:
-        """Many at once, as moderators and bots do."""
-        gone = list(messages)
-        for one in gone:
-            one.deleted = True
-            channel.history.drop(one.id)
-        assert channel.guild is not None
-        data = {"ids": [str(one.id) for one in gone], "channel_id": str(channel.id), "guild_id": str(channel.guild.id)}
-        await self.tell("MESSAGE_DELETE_BULK", gone[0], data)
-
-    # Guilds --------------------------------------------------------------------------------------------------------
-
-    async def throw_out(self, guild: Guild) -> None:
-        """The app is removed from a guild."""
-        guild.with_app = False
-        guild.members.pop(self.app.id, None)
-        await self.dispatch("GUILD_DELETE", {"id": str(guild.id)}, guild=guild.id, intents=GUILDS)
-
-    async def take_in(self, guild: Guild) -> None:
-        """The app is installed in a guild (again); its role and membership are the test's to seed."""
-        guild.with_app = True
-        await self.dispatch("GUILD_CREATE", objects.guild_create(guild, self.app.id), guild=guild.id, intents=GUILDS)
-
-    async def outage(self, guild: Guild, *, over: bool = False) -> None:
-        """A guild is not available for a while, or is again."""
-        guild.available = over
-        if over:
-            await self.take_in(guild)
-        else:
-            gone = {"id": str(guild.id), "unavailable": True}
-            await self.dispatch("GUILD_DELETE", gone, guild=guild.id, intents=GUILDS)
-
-    async def channel_changed(self, channel: Channel) -> None:
-        """Tell of a channel's or thread's new permissions, name or state."""
-        assert channel.guild is not None
-        name = "THREAD_UPDATE" if channel.is_thread else "CHANNEL_UPDATE"
-        await self.dispatch(name, objects.channel(channel), guild=channel.guild.id, intents=GUILDS)
-
-    async def remove_channel(self, channel: Channel) -> None:
-        """Delete a channel or a thread with all that is in it."""
-        guild = channel.guild
-        assert guild is not None
-        data = objects.channel(channel)
-        self.channels.pop(channel.id)
-        guild.channels.pop(channel.id)
-        for one in channel.history:
-            one.deleted = True
-        if channel.is_thread:
-            data = {name: data[name] for name in ("id", "guild_id", "parent_id", "type")}
-        name = "THREAD_DELETE" if channel.is_thread else "CHANNEL_DELETE"
-        await self.dispatch(name, data, guild=guild.id, intents=GUILDS)
-
-    async def open_thread(self, parent: Channel, name: str, owner: User, **given: Any) -> Channel:
-        """Make a thread now; the app is told if it may see it."""
-        made: Channel = self.thread(parent, name, owner, ago=0, **given)
-        assert made.guild is not None
-        if permissions(self.app.id, made):
-            data = objects.channel(made, reader=self.app.id) | {"newly_created": True}
-            await self.dispatch("THREAD_CREATE", data, guild=made.guild.id, intents=GUILDS)
-        return made
-
-    async def leave(self, guild: Guild, who: User) -> None:
-        """Somebody leaves a guild, or is made to."""
-        guild.members.pop(who.id)
-        data = {"guild_id": str(guild.id), "user": objects.user(who)}
-        await self.dispatch("GUILD_MEMBER_REMOVE", data, guild=guild.id, intents=GUILD_MEMBERS)
-
-    async def take_role(self, guild: Guild, who: User, role: Role) -> None:
-        """Somebody loses a role; apps without the members intent are not told."""
-        member = guild.members[who.id]
-        member.roles.remove(role.id)
-        data = objects.member(member) | {"guild_id": str(guild.id)}
-        await self.dispatch("GUILD_MEMBER_UPDATE", data, guild=guild.id, intents=GUILD_MEMBERS)

@@ -1,13 +1,13 @@
-"""The local Discord's REST routes about threads, guilds, roles and members."""
+"""The local Discord's REST routes about commands, threads, guilds, roles and members."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.discord_server import objects
+from tests.discord_server import commands, objects
 from tests.discord_server.payloads import GUILD_MEMBERS
 from tests.discord_server.rest import Params, Query, Rest
-from tests.discord_server.values import ARCHIVED, UNKNOWN_MEMBER, Refused
+from tests.discord_server.values import ARCHIVED, UNAUTHORISED, UNKNOWN_COMMAND, UNKNOWN_MEMBER, Refused
 from tests.discord_server.world import (
     MANAGE_THREADS,
     PRIVATE_THREAD,
@@ -16,12 +16,74 @@ from tests.discord_server.world import (
     Channel,
     born,
     permissions,
+    snowflake,
     stamp,
 )  # fmt: skip
 
 
 class Places(Rest):
-    """What an app asks about guilds and threads."""
+    """What an app registers, and what it asks about guilds and threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Registered commands by guild; the global ones by None.
+        self.commands: dict[int | None, list[dict[str, Any]]] = {}
+
+    # Commands ------------------------------------------------------------------------------------------------------
+
+    def registered(self, guild: int | None) -> list[dict[str, Any]]:
+        return self.commands.get(guild, [])
+
+    def _place(self, params: Params) -> int | None:
+        if int(params["application"]) != self.app.id:
+            raise UNAUTHORISED
+        return self._guild(params).id if "guild" in params else None
+
+    def _made(self, body: dict[str, Any], guild: int | None) -> dict[str, Any]:
+        before = {(one["type"], one["name"]): one["id"] for one in self.registered(guild)}
+        kind = body.get("type", 1)
+        found = {
+            "id": before.get((kind, body["name"])) or str(snowflake()), "application_id": str(self.app.id),
+            "type": kind, "version": str(snowflake()), "default_member_permissions": None, "dm_permission": True,
+            "nsfw": False, "integration_types": [0], "contexts": None, "description": "", "name_localizations": None,
+            "description_localizations": None, **body,
+        }  # fmt: skip
+        if found["default_member_permissions"] is not None:
+            found["default_member_permissions"] = str(found["default_member_permissions"])
+        return found | ({"guild_id": str(guild)} if guild else {})
+
+    async def _commands(self, params: Params, query: Query, body: None, files: int) -> Any:
+        return self.registered(self._place(params))
+
+    async def _set_commands(self, params: Params, query: Query, body: list[dict[str, Any]], files: int) -> Any:
+        guild = self._place(params)
+        self.commands[guild] = [self._made(one, guild) for one in body]
+        return self.commands[guild]
+
+    async def _add_command(self, params: Params, query: Query, body: dict[str, Any], files: int) -> Any:
+        guild = self._place(params)
+        made = self._made(body, guild)
+        kept = [one for one in self.registered(guild) if one["id"] != made["id"]]
+        if sum(one["type"] == made["type"] for one in kept) >= commands.MOST[made["type"]]:
+            raise Refused(400, 30032, "Maximum number of application commands reached")
+        self.commands[guild] = [*kept, made]
+        return made
+
+    def _one(self, params: Params) -> dict[str, Any]:
+        for one in self.registered(self._place(params)):
+            if one["id"] == params["command"]:
+                return one
+        raise UNKNOWN_COMMAND
+
+    async def _one_command(self, params: Params, query: Query, body: None, files: int) -> Any:
+        return self._one(params)
+
+    async def _drop_command(self, params: Params, query: Query, body: None, files: int) -> Any:
+        self.registered(self._place(params)).remove(self._one(params))
+
+    async def _command_permissions(self, params: Params, query: Query, body: None, files: int) -> Any:
+        self._place(params)
+        return []
 
     # Threads -------------------------------------------------------------------------------------------------------
 

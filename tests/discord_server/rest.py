@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.discord_server import commands, objects, rules
+from tests.discord_server import objects, rules
 from tests.discord_server.payloads import DIRECT_MESSAGES, GUILD_MESSAGES, MESSAGE_CONTENT
 from tests.discord_server.values import (
     ARCHIVED,
@@ -13,9 +13,7 @@ from tests.discord_server.values import (
     MISSING_PERMISSIONS,
     NOT_A_TEXT_CHANNEL,
     NOT_YOURS,
-    UNAUTHORISED,
     UNKNOWN_CHANNEL,
-    UNKNOWN_COMMAND,
     UNKNOWN_GUILD,
     UNKNOWN_MESSAGE,
     UNKNOWN_USER,
@@ -64,8 +62,6 @@ class Rest:
     now: Any
 
     def __init__(self) -> None:
-        #: Registered commands by guild; the global ones by None.
-        self.commands: dict[int | None, list[dict[str, Any]]] = {}
         #: Messages that the app posted or answered with, in order, deleted ones too.
         self.posts: list[Message] = []
         self.typed: list[Channel] = []
@@ -124,6 +120,9 @@ class Rest:
         for name in ("content", "embeds", "components", "poll"):
             if name in body:
                 setattr(one, name, body[name] or (None if name == "poll" else "" if name == "content" else []))
+        one.content = one.content.strip()
+        if body.get("poll"):
+            one.poll = objects.poll(body["poll"], self.now())
         one.embeds = [{"type": "rich", **each} for each in one.embeds]
         for number, each in enumerate(objects.components_of(one), 1):
             each.setdefault("id", number)
@@ -264,62 +263,6 @@ class Rest:
         if who is None or who.bot:
             raise Refused(400, 50033, "Invalid Recipient(s)")
         return objects.channel(self.direct(who), reader=self.app.id)
-
-    # Commands ------------------------------------------------------------------------------------------------------
-
-    def registered(self, guild: int | None) -> list[dict[str, Any]]:
-        return self.commands.get(guild, [])
-
-    def _place(self, params: Params) -> int | None:
-        if int(params["application"]) != self.app.id:
-            raise UNAUTHORISED
-        return self._guild(params).id if "guild" in params else None
-
-    def _made(self, body: dict[str, Any], guild: int | None) -> dict[str, Any]:
-        before = {(one["type"], one["name"]): one["id"] for one in self.registered(guild)}
-        kind = body.get("type", 1)
-        found = {
-            "id": before.get((kind, body["name"])) or str(snowflake()), "application_id": str(self.app.id),
-            "type": kind, "version": str(snowflake()), "default_member_permissions": None, "dm_permission": True,
-            "nsfw": False, "integration_types": [0], "contexts": None, "description": "", "name_localizations": None,
-            "description_localizations": None, **body,
-        }  # fmt: skip
-        if found["default_member_permissions"] is not None:
-            found["default_member_permissions"] = str(found["default_member_permissions"])
-        return found | ({"guild_id": str(guild)} if guild else {})
-
-    async def _commands(self, params: Params, query: Query, body: None, files: int) -> Any:
-        return self.registered(self._place(params))
-
-    async def _set_commands(self, params: Params, query: Query, body: list[dict[str, Any]], files: int) -> Any:
-        guild = self._place(params)
-        self.commands[guild] = [self._made(one, guild) for one in body]
-        return self.commands[guild]
-
-    async def _add_command(self, params: Params, query: Query, body: dict[str, Any], files: int) -> Any:
-        guild = self._place(params)
-        made = self._made(body, guild)
-        kept = [one for one in self.registered(guild) if one["id"] != made["id"]]
-        if sum(one["type"] == made["type"] for one in kept) >= commands.MOST[made["type"]]:
-            raise Refused(400, 30032, "Maximum number of application commands reached")
-        self.commands[guild] = [*kept, made]
-        return made
-
-    def _one(self, params: Params) -> dict[str, Any]:
-        for one in self.registered(self._place(params)):
-            if one["id"] == params["command"]:
-                return one
-        raise UNKNOWN_COMMAND
-
-    async def _one_command(self, params: Params, query: Query, body: None, files: int) -> Any:
-        return self._one(params)
-
-    async def _drop_command(self, params: Params, query: Query, body: None, files: int) -> Any:
-        self.registered(self._place(params)).remove(self._one(params))
-
-    async def _command_permissions(self, params: Params, query: Query, body: None, files: int) -> Any:
-        self._place(params)
-        return []
 
     # Channels and messages -----------------------------------------------------------------------------------------
 

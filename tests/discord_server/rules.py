@@ -53,7 +53,7 @@ def _media(what: str) -> Check:
 
 _EMBED: dict[str, Check] = {
     "title": text(0, 256), "type": exactly("rich"), "description": text(0, 4096), "url": web_url(),
-    "timestamp": text(20, 40), "color": integer(0, 0xFFFFFF), "image": _media("image"),
+    "flags": integer(0), "timestamp": text(20, 40), "color": integer(0, 0xFFFFFF), "image": _media("image"),
     "thumbnail": _media("thumbnail"),
     "footer": shaped("footer", {"text!": text(1, 2048), "icon_url": web_url("https", "http", "attachment")}),
     "author": shaped(
@@ -102,7 +102,8 @@ def poll(value: Any) -> bool:
     answer = shaped("answer", {"poll_media!": medium, "answer_id": integer(0)})
     check("poll", value, {
         "answers!": items(answer, 10, 1),
-        "question!": medium, "duration": integer(1, 768), "allow_multiselect": flag, "layout_type": exactly(1),
+        "question!": medium, "duration": lambda value: number(value) and 1 <= value <= 768,
+        "allow_multiselect": flag, "layout_type": exactly(1),
     })  # fmt: skip
     return True
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tests.discord_server import objects
 from tests.discord_server.world import (
     DM,
     EVERYONE,
@@ -156,6 +157,16 @@ class Seeds:
         return self.write(
             channel, author, "", ago=ago, flags=IS_FORWARD, reference=where, snapshots=[{"message": shot}]
         )
+
+    def ask(self, channel: Channel, author: User, question: str, *answers: str, ago: float = 600.0) -> Message:
+        """A poll: it has no text of its own."""
+        given = {"question": {"text": question}, "answers": [{"poll_media": {"text": one}} for one in answers]}
+        return self.write(channel, author, "", ago=ago, poll=objects.poll(given, time.time()))
+
+    def stick(self, channel: Channel, author: User, name: str, *, ago: float = 600.0) -> Message:
+        """A message that is a sticker and nothing else."""
+        sticker = {"id": str(snowflake()), "name": name, "format_type": 1}
+        return self.write(channel, author, "", ago=ago, stickers=[sticker])
 
     def backlog(
         self, channel: Channel, number: int, made: Callable[[int], tuple[User, str]], *, ago: float, step: float = 60.0

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.discord_server import objects
 from tests.discord_server.gateway import PATIENCE_S, Gateway
+from tests.discord_server.happenings import Happenings
 from tests.discord_server.interactions import Interactions
 from tests.discord_server.limits import Limits, too_many
 from tests.discord_server.payloads import APP_FLAGS, MESSAGE_CONTENT
@@ -43,7 +44,7 @@ class Call:
     at: float
 
 
-class DiscordServer(Seeds, People, Interactions, Places, Gateway):
+class DiscordServer(Seeds, People, Happenings, Interactions, Places, Gateway):
     """One Discord with one app on it; start it within a running loop."""
 
     def __init__(self) -> None:
@@ -250,6 +251,11 @@ class DiscordServer(Seeds, People, Interactions, Places, Gateway):
     def loud(self) -> list[Message]:
         """Messages of the app's that pinged somebody, or that Discord showed link previews of."""
         return [one for one in self.posts if one.pinged or objects.unfurled(one)]
+
+    @property
+    def invalid_requests(self) -> int:
+        """Requests of the kind of which Discord takes 10,000 in ten minutes before it bans an address."""
+        return sum(call.status in (401, 403, 429) for call in self.calls)
 
     async def posted(self, channel: Any, number: int = 1) -> Message:
         """Wait for the so-manieth message of the app's that all see in a channel, thread or direct messages."""
