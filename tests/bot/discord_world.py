@@ -10,10 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.bot.discord_guild import Bot, Team, discord_server, serving
-from tests.discord_server import objects
 from tests.discord_server.interactions import Interaction
 from tests.discord_server.objects import text_of
-from tests.discord_server.payloads import GUILDS
 from tests.discord_server.world import Channel, Message, User
 
 #: Tests of a world run in one loop without others between them.
@@ -30,9 +28,7 @@ class Acme(Team):
 
     async def room(self, *, only: list[Any] | None = None, **given: Any) -> Channel:
         """A channel of this test's own, which the app is told of."""
-        made = self.server.channel(self.acme, f"room-{next(_numbers)}", only=only, **given)
-        await self.server.dispatch("CHANNEL_CREATE", objects.channel(made), guild=self.acme.id, intents=GUILDS)
-        return made
+        return await self.server.open_channel(self.acme, f"room-{next(_numbers)}", only=only, **given)
 
     async def summary(self, user: User, where: Channel, /, **options: Any) -> Message:
         return await self.bot.summary(user, where, **options)
