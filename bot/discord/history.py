@@ -15,13 +15,14 @@ import discord
 
 from bot import texts
 from bot.chat import MessageGone, NotThere, Read
-from bot.discord.client import Discord
+from bot.discord.client import Discord, DiscordRefused
 from bot.discord.people import People, Seen
 from bot.discord.reading import THREAD_STARTER, Raw, author_of, id_of, mentioned_in, readable
 from engine.conversation import Conversation, Message
-from engine.formats.values import clean, clean_name, conversation_id, dicts
+from engine.formats.values import as_dict, clean, clean_name, conversation_id, dicts, identifier
 from storage import chat_queries as queries
 from storage.database import Database
+from storage.errors import NotPermitted
 
 _PAGE = 100
 #: Messages that are read only to count what was left out.
@@ -136,7 +137,7 @@ class History:
         whole: bool = False,
     ) -> Read:
         out = await asyncio.to_thread(self._opted_out)
-        raw = [one for one in raw if str(id_of(author_of(one))) not in out]
+        raw = [one for one in raw if id_of(author_of(one)) not in out]
         older, most = 0, limit or self._limit
         if len(raw) > most:
             # Of a number that was asked for, the rest is not left out: it was not wanted.
@@ -159,7 +160,9 @@ class History:
         return Read(conversation, older, more)
 
     async def readable(self, seen: Seen, raw: list[Raw]) -> tuple[Message, ...]:
-        """Messages as people read them."""
+        """Messages as people read them; what somebody forwards of who opted out is left out of theirs."""
+        if out := await asyncio.to_thread(self._opted_out):
+            raw = [await self._without_forwarded(one, out) for one in raw]
         # Those who wrote come first: of very many, not all are asked for what they are called here.
         people = [author_of(one) for one in raw] + [user for one in raw for user in mentioned_in(one)]
         names = await self._people.names(seen.guild, people)
@@ -170,6 +173,22 @@ class History:
             readable, raw, users=names, roles=roles, channels=channels, guild=seen.guild.id, channel=seen.id
         )
 
-    def _opted_out(self) -> frozenset[str]:
+    async def _without_forwarded(self, raw: Raw, out: frozenset[int]) -> Raw:
+        """A message without what it forwards, where that is of somebody in ``out`` or nobody can tell whose it is."""
+        if not raw.get("message_snapshots"):
+            return raw
+        of = as_dict(raw.get("message_reference"))
+        channel, message = identifier(of.get("channel_id")), identifier(of.get("message_id"))
+        try:
+            if channel.isdigit() and message.isdigit():
+                original = await self.message(int(channel), int(message))
+                if id_of(author_of(original)) not in out:
+                    return raw
+        except (NotThere, NotPermitted, DiscordRefused):
+            pass
+        return raw | {"message_snapshots": []}
+
+    def _opted_out(self) -> frozenset[int]:
         with self._database.read() as session:
-            return frozenset(one.partition(":")[2] for one in queries.opted_out(session=session, platform="discord"))
+            found = queries.opted_out(session=session, platform="discord")
+        return frozenset(int(account) for one in found if (account := one.partition(":")[2]).isdigit())

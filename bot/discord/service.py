@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -164,21 +163,32 @@ class _Heard:
     def __init__(self) -> None:
         self.connections = self.deliveries = 0
         self.at = 0.0
+        #: Shards that are connected.
+        self.up: set[int] = set()
 
     def listen(self, discord: Discord) -> None:
-        async def on_shard_connect(_shard: int) -> None:
+        self.up.clear()
+
+        async def on_shard_connect(shard: int) -> None:
             self.connections += 1
+            self.up.add(shard)
+
+        async def on_shard_resumed(shard: int) -> None:
+            await on_shard_connect(shard)
+
+        async def on_shard_disconnect(shard: int) -> None:
+            self.up.discard(shard)
 
         async def on_socket_event_type(_name: str) -> None:
             self.deliveries += 1
             self.at = asyncio.get_running_loop().time()
 
-        discord.client.event(on_shard_connect)
-        discord.client.event(on_socket_event_type)
+        for listener in (on_shard_connect, on_shard_resumed, on_shard_disconnect, on_socket_event_type):
+            discord.client.event(listener)
 
     def figures(self, discord: Discord) -> dict[str, float]:
-        client: Any = discord.client
-        up = client.is_ready() and not client.is_closed() and not any(one.is_closed() for one in client.shards.values())
+        client = discord.client
+        up = not client.is_closed() and bool(self.up) and len(self.up) >= (client.shard_count or 1)
         found = {"connected": float(up), "connections": float(self.connections), "deliveries": float(self.deliveries)}
         if self.at:
             found["silence_seconds"] = round(asyncio.get_running_loop().time() - self.at, 1)

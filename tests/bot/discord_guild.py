@@ -67,6 +67,14 @@ class Bot:
         #: Cleared, the model writes nothing until it is set; ``paused`` says that it wants to.
         self.pause, self.paused = threading.Event(), False
         self.pause.set()
+        self.crashed = False
+
+    running: asyncio.Task[None]
+
+    def crash(self) -> None:
+        """End the model's writing with the process, as a kill does: nothing is stored of it."""
+        self.crashed = True
+        self.running.cancel()
 
     @property
     def changes(self) -> Changes:
@@ -86,7 +94,11 @@ class Bot:
 
 def final(message: Message) -> bool:
     """Whether a message is an answer that is not written on any more: it has buttons, or is a sentence of ours."""
-    return not message.loading and (bool(message.components) or bool(message.content and "…" not in message.content))
+    return not message.loading and (bool(message.components) or _sentence(message.content))
+
+
+def _sentence(content: str) -> bool:
+    return bool(content) and "…" not in content and not content.startswith("Taken.")
 
 
 @asynccontextmanager
@@ -114,6 +126,8 @@ async def serving(
     def written(row: Row) -> str:
         made_bot.paused = not made_bot.pause.is_set()
         made_bot.pause.wait(20)
+        if made_bot.crashed:
+            raise RuntimeError("The process is gone.")
         return model(row)
 
     client = LocalClient(EngineSettings.load(), load=lambda: FakeModel(info, write=written))
@@ -127,7 +141,7 @@ async def serving(
     with pointed(server.base):
         chats = Chats(stored, services, at_once=given.chat_summaries_at_once)
         made_bot = Bot(team, stored, chats, made[0])
-        running = asyncio.create_task(chats.run())
+        made_bot.running = running = asyncio.create_task(chats.run())
         try:
             if connected:
                 await server.connected()
@@ -138,5 +152,6 @@ async def serving(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            made_bot.pause.set()
             await client.close()
             stored.close()

@@ -205,11 +205,16 @@ async def test_my_data_and_opting_out_and_in(acme: Acme) -> None:
     async def word(name: str) -> str:
         return await acme.told(await acme.server.slash(who, acme.general, f"redraft {name}"))
 
+    shared = await acme.room()
+    acme.server.forward(shared, acme.ana, next(one for one in channel.history if one.author is who), ago=50)
+    assert "Omar's word" in await acme.said(acme.ana, shared)
     assert "3 messages" in await word("mydata")
     assert "have left what is stored" in await word("optout")
     assert acme.rows(MessageRow, author_id=str(who.id)) == []
     said = await acme.said(acme.ana, channel)
     assert "3 messages by 1 person" in said and "Omar's word" not in said
+    # Nor is it read where others forward it.
+    assert "Omar's word" not in await acme.said(acme.ana, shared)
     assert "You have opted out" in await word("mydata")
     assert "Welcome back" in await word("optin")
     assert "6 messages" in await acme.said(acme.ana, channel)
