@@ -68,7 +68,7 @@ async def serve(
     log.info("started", slack=bool(settings.slack_bot_token), discord=bool(settings.discord_bot_token))
     client = HttpClient(database.home)
     waiting: list[asyncio.Task[object]] = [asyncio.create_task(_until(stop))]
-    if settings.slack_bot_token:
+    if settings.slack_bot_token or settings.discord_bot_token:
         waiting.append(asyncio.create_task(_chats(settings, learning, database, client)))
     else:
         waiting.append(asyncio.create_task(Announcer(database.home, dict).run()))
@@ -102,6 +102,10 @@ async def _chats(settings: BotSettings, learning: LearningSettings, database: Da
             from bot.slack.service import SlackService
 
             found["slack"] = SlackService(settings, learning, database, intake, client)
+        if settings.discord_bot_token:
+            from bot.discord.service import DiscordService
+
+            found["discord"] = DiscordService(settings, learning, database, intake, client)
         return found
 
     chats = Chats(database, services, at_once=settings.chat_summaries_at_once)

@@ -31,7 +31,11 @@ def checks(*, connect: bool = True) -> list[dict[str, str]]:
         found.append(_finding("Slack", "fail", f"{missing} is not set, and Slack needs both", f"Set {missing}."))
     else:
         found.append(_finding("Slack", "ok", "not configured; `redraft init` asks for its tokens"))
-    if settings.discord_bot_token:
+    if settings.discord_bot_token and connect:
+        from bot.discord.check import checks as ask_discord
+
+        found += ask_discord(settings)
+    elif settings.discord_bot_token:
         found.append(_finding("Discord", "ok", "the token is set"))
     else:
         found.append(_finding("Discord", "ok", "not configured; `redraft init` asks for its token"))

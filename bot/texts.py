@@ -132,6 +132,33 @@ CANNOT_POST_ARCHIVED = "That channel is archived, so nothing can be posted there
 NOT_IN_CHANNEL = "I am not in that channel. Type /invite with my name there, and ask again."
 CANNOT_POST = "I may not post in that channel."
 
+NOT_YOURS_TO_WRITE = "You may not write in that channel yourself, so I do not either."
+GUILD_LEFT = "I am not in that server any more."
+OTHER_SERVER = "That link leads to another server; I only read in the one where you ask."
+NO_LINK_THERE = "That is no link to a message; copy one from a message's menu."
+CHOOSE_POST = "That is a forum; choose one of its posts."
+NO_MESSAGES_THERE = "There are no messages in that kind of channel."
+NO_THREAD = "There is no thread on that message. Choose Summarize from here instead."
+NO_ACCESS = "I do not see that channel. Give me the permission View Channel there, and ask again."
+NOT_YOURS_HERE = "You can only have summarised what you can read yourself, with its history."
+NO_CONTENT = (
+    "I may not read what messages say: an administrator has to switch on Message Content Intent for me on the Bot page "
+    "of Discord's developer portal."
+)
+PERMISSIONS = {
+    "view_channel": "View Channel",
+    "read_message_history": "Read Message History",
+    "send_messages": "Send Messages",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "embed_links": "Embed Links",
+}
+
+
+def permissions_missing(channel: str, names: Sequence[str]) -> str:
+    """The app may not do there what it is asked for; names are those of :data:`PERMISSIONS`."""
+    wanted = listed([PERMISSIONS.get(name, name) for name in names])
+    return f"In {channel or THE_CHANNEL} I lack the permission {wanted}. Give it to me there, and ask again."
+
 
 def of_error(error: RedraftError | None) -> str:
     """What a person in a chat is told of an error; never an exception's text, nor a library's."""
@@ -266,6 +293,7 @@ REJECT_TITLE, REJECT_LABEL = "Reject the correction", "Why?"
 EDIT_TITLE = "Edit the correction"
 NO_REVIEWER = "Only the reviewers named for that channel decide there."
 APPROVED, REJECTED = "Approved.", "Rejected."
+EDITED_PAIR = "Taken as your version of it. It waits for approval now."
 REDRAFT_HELP = "Say mydata, optout, optin, recent or help."
 SENT_TO_HOME = "You find it in my App Home."
 
@@ -288,6 +316,52 @@ def my_data(counts: Mapping[str, int]) -> str:
     if not told:
         return "Nothing is stored about you."
     return f"Stored about you, or resting on what you wrote: {', '.join(told)}."
+
+
+# Discord's commands -------------------------------------------------------------------------------------------------
+
+COMMANDS = {
+    "summarize": "Summarise this thread or channel",
+    "since": "How far back: 2h, yesterday, monday 9:00, 2026-05-12, or new (since you last asked)",
+    "messages": "How many of the newest messages",
+    "channel": "Another channel or thread",
+    "link": "A message's link: its thread, or from that message on",
+    "about": "Only what concerns this topic",
+    "style": "How long, or who is to do what",
+    "share": "Answer where everybody here sees it; otherwise only you do",
+    "redraft": "What Redraft has for you",
+    "recent": "The summaries that you asked for",
+    "mydata": "What is stored about you",
+    "optout": "Have your messages left out from now on",
+    "optin": "Take part again",
+    "review": "Corrections that wait for your decision",
+    "help": "What can be asked",
+}
+STYLES = {"standard": "standard", "brief": "brief", "detailed": "detailed", "actions": "actions"}
+MENU_THREAD, MENU_FROM = "Summarize thread", "Summarize from here"
+SINCE_CHOICES = {
+    "1h": "1h: the last hour",
+    "2h": "2h",
+    "8h": "8h",
+    "1d": "1d: the last 24 hours",
+    "3d": "3d",
+    "1w": "1w: the last week",
+    "today": "today",
+    "yesterday": "yesterday",
+    "monday": "monday",
+    "new": "new: since you last asked here",
+}
+SINCE_UNREADABLE = "no time that I can read"
+HELP_DISCORD = (
+    "/summarize alone: this thread or post, or the last 24 hours of this channel. With since, messages, channel, link, "
+    "about and style you say what and how; with share everybody here sees the answer. A message's menu has Apps > "
+    "Summarize thread and Summarize from here. /redraft recent brings your answers back."
+)
+UNHIDE = "Show the draft"
+NEXT_PART = "Correct the next part"
+MORE_REVIEWS_DISCORD = "There are more; ask again when these are decided."
+NO_REVIEWS = "Nothing waits for your review."
+NOT_REVIEWER = "Nobody named you a reviewer of a channel here."
 
 
 # Alerts -------------------------------------------------------------------------------------------------------------

@@ -123,7 +123,15 @@ def parse(text: str, read_word: ReadWord = lambda _word: None) -> Ask:
         return Ask(help=True)
     while reader.left:
         reader.one()
-    ask = replace(reader.ask, focus=focus)
+    return consistent(replace(reader.ask, focus=focus))
+
+
+def consistent(ask: Ask) -> Ask:
+    """The same, where it does not contradict itself.
+
+    Raises:
+        NotUnderstood: it does.
+    """
     if ask.links and (ask.when or ask.count or ask.new or ask.channel):
         raise NotUnderstood(texts.LINK_AND_MORE, texts.EXAMPLES)
     if sum((ask.when is not None, ask.count > 0, ask.new)) > 1:

@@ -74,6 +74,55 @@ def stored_conversations(
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
+def stored_messages(*, session: Session, platform: str, ids: Collection[str]) -> set[str]:
+    """Which messages of a platform are stored, by ids that are their own in all of it."""
+    return set(
+        session.scalars(
+            select(col(MessageRow.id))
+            .join(ConversationRow, col(ConversationRow.id) == col(MessageRow.conversation_id))
+            .where(col(MessageRow.id).in_(tuple(ids)), col(ConversationRow.platform) == platform)
+        )
+    )
+
+
+def channels_with_message(*, session: Session, platform: str, message_id: str) -> Sequence[str]:
+    """The channels of the stored conversations that hold a message."""
+    return session.scalars(
+        select(col(ConversationRow.channel))
+        .join(MessageRow, col(ConversationRow.id) == col(MessageRow.conversation_id))
+        .where(col(MessageRow.id) == message_id, col(ConversationRow.platform) == platform)
+        .distinct()
+    ).all()
+
+
+def messages_held(*, session: Session, platform: str, channel: str = "", thread: str = "") -> set[str]:
+    """The messages of the stored conversations of a channel, its threads included, or of one thread."""
+    where = col(ConversationRow.thread) == thread if thread else col(ConversationRow.channel) == channel
+    return set(
+        session.scalars(
+            select(col(MessageRow.id))
+            .join(ConversationRow, col(ConversationRow.id) == col(MessageRow.conversation_id))
+            .where(col(ConversationRow.platform) == platform, where)
+        )
+    )
+
+
+def stored_places(
+    *, session: Session, platform: str, after: str = "", limit: int = 100
+) -> Sequence[tuple[str, str, str, str, datetime]]:
+    """As :func:`stored_conversations`, each with its workspace: id, workspace, channel, thread, when it was read."""
+    rows = session.execute(
+        select(
+            col(ConversationRow.id), col(ConversationRow.workspace), col(ConversationRow.channel),
+            col(ConversationRow.thread), col(ConversationRow.read_at),
+        )
+        .where(col(ConversationRow.platform) == platform, col(ConversationRow.id) > after)
+        .order_by(col(ConversationRow.id))
+        .limit(limit)
+    )  # fmt: skip
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
 def close_channel(*, session: Session, platform: str, channel: str) -> int:
     """Take a channel's conversations and pairs for private ones; how many pairs were not."""
     here = (col(ConversationRow.platform) == platform, col(ConversationRow.channel) == channel)

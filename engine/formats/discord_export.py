@@ -8,7 +8,7 @@ built from the ids. Named so that nothing shadows the ``discord`` library, which
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -100,6 +100,26 @@ def read(value: Any, name: str) -> Conversation:
 def _title(channel: dict[str, Any], direct: bool) -> str:
     name = first_name(channel.get("name"))
     return f"#{name}" if name and not direct and clean(channel.get("type")) not in _THREADS else name
+
+
+def messages_of(
+    raw: Iterable[dict[str, Any]],
+    *,
+    users: Mapping[str, str],
+    roles: Mapping[str, str],
+    channels: Mapping[str, str],
+    guild: str,
+    channel: str,
+) -> tuple[Message, ...]:
+    """Messages in the exporter's shape as a person would read them, oldest first, for whoever reads them from Discord.
+
+    Args:
+        users, roles, channels: names by id, for mentions; authors bring their own.
+        guild, channel: where they stand, for permalinks.
+    """
+    names = _Names(dict(users), dict(roles), dict(channels))
+    prefix = f"https://discord.com/channels/{guild}/{channel}"
+    return _ordered(_message(entry, number, names, prefix) for number, entry in enumerate(raw, start=1))
 
 
 def _open(value: Any, name: str) -> list[dict[str, Any]]:

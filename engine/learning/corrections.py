@@ -129,6 +129,8 @@ def thumb(
 ) -> FeedbackRow:
     """Take a thumb, ``up`` or ``down``, in place of the one that the same person gave before.
 
+    The same thumb without a reason leaves the reason as it is: a click and its reason may arrive in any order.
+
     Raises:
         CorrectionRefused: there is no such summary any more, or it is neither up nor down.
         StorageError: it could not be stored.
@@ -144,6 +146,9 @@ def thumb(
     )
     with database.write() as session:
         _summary(session, summary_id)
+        there = session.get(FeedbackRow, (summary_id, author_id))
+        if there is not None and there.thumb == thumb and not row.reason:
+            row.reason = there.reason
         summaries.save_feedback(session=session, feedback=row)
     return row
 

@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+from tests.bot.discord_world import acme as acme
 from tests.bot.slack_world import world as world

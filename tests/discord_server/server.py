@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections import defaultdict
@@ -28,6 +29,8 @@ from tests.discord_server.values import UNAUTHORISED, Broken, Refused, check
 from tests.discord_server.world import Message
 
 VERSION = "/api/v10"
+#: Seconds between two looks at what does not happen here.
+LOOK_S = 0.05
 #: Status, headers, and a body: an object, or text as a proxy in between would send it.
 Instead = tuple[int, dict[str, str], Any]
 
@@ -125,12 +128,16 @@ class DiscordServer(Seeds, People, Happenings, Interactions, Places, Gateway):
             await self._runner.cleanup()
 
     async def until(self, holds: Callable[[], Any], what: str, patience: float = PATIENCE_S) -> Any:
-        """Wait until something holds, looked at whenever something has happened here."""
+        """Wait until something holds, looked at whenever something has happened here, and now and then: what the app
+        stores happens elsewhere.
+        """
         async with self._changed:
             try:
                 async with asyncio.timeout(patience):
                     while not (found := holds()):
-                        await self._changed.wait()
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(LOOK_S):
+                                await self._changed.wait()
             except TimeoutError:
                 recent = [f"{call.name} {call.status}" for call in self.calls[-12:]]
                 raise AssertionError(f"waited in vain until {what}; calls: {recent}; broken: {self.broken}") from None

@@ -1,0 +1,1 @@
+"""Discord: its listeners and messages, translated to and from the use cases of :mod:`bot`."""
