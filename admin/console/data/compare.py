@@ -94,7 +94,10 @@ def conversation(store: Store, choice: Choice) -> Conversation:
 
     database = store.writable() if choice.private else store.database()
     if choice.kind == "recent":
-        return open_conversation(database, conversation_id=choice.key, by=store.by, now=store.clock).conversation
+        found = open_conversation(
+            database, conversation_id=choice.key, by=store.by, asked=choice.private, now=store.clock
+        )
+        return found.conversation
     with database.read() as session:
         pairs = heldout_pairs(session, choice.scope, store.learning())
     for one in held_out(pairs, most=10_000):

@@ -41,12 +41,17 @@ def find(store: Store, asked: Asked) -> Found:
         return Found(lines, count_conversations(session=session), asked)
 
 
-def open_one(store: Store, conversation_id: str, *, private: bool) -> Opened:
-    """A conversation; a private one's opening is recorded, which a console that only reads cannot do."""
+def open_one(store: Store, conversation_id: str, *, asked: bool) -> Opened:
+    """A conversation.
+
+    Args:
+        asked: whether a person asked for it; otherwise one that is private, by now perhaps, is refused. The opening is
+            recorded, which a console that only reads cannot do.
+    """
     from engine.learning.browsing import open_conversation
 
-    database = store.writable() if private else store.database()
-    return open_conversation(database, conversation_id=conversation_id, by=store.by, now=store.clock)
+    database = store.writable() if asked else store.database()
+    return open_conversation(database, conversation_id=conversation_id, by=store.by, asked=asked, now=store.clock)
 
 
 def write(store: Store, conversation_id: str, text: str) -> Arrival:
@@ -73,13 +78,19 @@ def preview(store: Store, conversation_id: str) -> Preview:
     return erasure.preview(database, database.home, conversation=conversation_id)
 
 
-def forget(store: Store, conversation_id: str) -> Erased:
-    """Erase it."""
+def forget(store: Store, seen: Preview) -> Erased:
+    """Erase what a person was told of; refused where it is not that any more."""
     from engine.learning import erasure
 
     database = store.writable()
     done = erasure.forget(
-        database, database.home, store.learning(), conversation=conversation_id, by=store.by, now=store.clock
+        database,
+        database.home,
+        store.learning(),
+        conversation=seen.subject,
+        by=store.by,
+        expected=seen,
+        now=store.clock,
     )
     # What the index had of it goes now, and not at the next search.
     store.index.close()

@@ -112,11 +112,14 @@ class AdaptersScreen(ConsoleScreen):
         if not rows:
             nothing = "There is no adapter yet: a fine-tune makes one once there are approved pairs (4 starts one)."
             self.query_one("#about", Static).update(nothing)
+            self.query_one("#detail").border_title = "Details"
         self._show_details()
 
     def go_to(self, adapter: str) -> None:
         """Put the cursor on an adapter, now or once it is loaded."""
         self._only = ""
+        if self._found is not None:
+            self.show(self._found)
         if not self.query(LiveTable) or not self.query_one(LiveTable).select(adapter):
             self._wanted_row = adapter
 
@@ -217,10 +220,8 @@ class AdaptersScreen(ConsoleScreen):
         adapter = self.query_one(LiveTable).current
         if not adapter:
             return
-        try:
-            seen = await self.ask(lambda: data.proposal(self.store, adapter))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        seen = await self.prepared(lambda: data.proposal(self.store, adapter))
+        if seen is None:
             return
         serves = "the base" if seen.serves == "base" else seen.serves
         asks = Text(f"\nPut {adapter} in service for {seen.adapter.scope}, in place of {serves}?")
@@ -232,11 +233,14 @@ class AdaptersScreen(ConsoleScreen):
         parts: list[RenderableType] = [gate(seen.gate, self.store.zone, width=min(DIALOG, self.app.size.width) - 10)]
         if seen.against is not None:
             parts.append(Text(f"\n! {seen.against.message}\n  To promote it all the same, say why.", "bold yellow"))
-        reason = await self.app.push_screen_wait(
-            Promotion(f"Promote {adapter}", Group(*parts, asks), verb="Promote", needs_reason=seen.against is not None)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.promote(self.store, seen, reason), self._moved_told)
+
+        why = seen.against is not None
+        await self.app.push_screen_wait(
+            Promotion(f"Promote {adapter}", Group(*parts, asks), verb="Promote", needs_reason=why, does=does)
         )
-        if reason is not None:
-            await self.act(lambda: data.promote(self.store, seen, reason), self._moved_told)
 
     @work(group="act")
     async def action_roll_back(self) -> None:
@@ -244,19 +248,19 @@ class AdaptersScreen(ConsoleScreen):
         row = self._current()
         if row is None:
             return
-        try:
-            seen = await self.ask(lambda: data.way_back(self.store, row.scope))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        seen = await self.prepared(lambda: data.way_back(self.store, row.scope))
+        if seen is None:
             return
         back_to = "The base" if seen.back_to == "base" else seen.back_to
         about = (
             f"{seen.serves} goes out of service for {seen.scope} and is rejected: the same pairs and settings are not "
             f"offered again. {back_to} serves then."
         )
-        reason = await self.app.push_screen_wait(Confirm(f"Roll back {seen.scope}", about, needs_reason=True))
-        if reason is not None:
-            await self.act(lambda: data.roll_back(self.store, seen, reason), self._moved_told)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.roll_back(self.store, seen, reason), self._moved_told)
+
+        await self.app.push_screen_wait(Confirm(f"Roll back {seen.scope}", about, needs_reason=True, does=does))
 
     @work(group="act")
     async def action_reject(self) -> None:
@@ -265,9 +269,11 @@ class AdaptersScreen(ConsoleScreen):
         if row is None:
             return
         about = f"{row.id} of {row.scope} is rejected: the same pairs and settings are not offered again."
-        reason = await self.app.push_screen_wait(Confirm(f"Reject {row.id}", about, needs_reason=True))
-        if reason is not None:
-            await self.act(lambda: data.remove(self.store, "reject", row.id, reason), self._moved_told)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.remove(self.store, "reject", row, reason), self._moved_told)
+
+        await self.app.push_screen_wait(Confirm(f"Reject {row.id}", about, needs_reason=True, does=does))
 
     @work(group="act")
     async def action_retire(self) -> None:
@@ -279,9 +285,11 @@ class AdaptersScreen(ConsoleScreen):
             f"It serves {row.scope} now; the next wider scope or the base does then. " if row.state == "active" else ""
         )
         about = f"{row.id} is retired. {serves}It can be promoted again later."
-        reason = await self.app.push_screen_wait(Confirm(f"Retire {row.id}", about, asks_reason=True))
-        if reason is not None:
-            await self.act(lambda: data.remove(self.store, "retire", row.id, reason), self._moved_told)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.remove(self.store, "retire", row, reason), self._moved_told)
+
+        await self.app.push_screen_wait(Confirm(f"Retire {row.id}", about, asks_reason=True, does=does))
 
     def _moved_told(self, move: Move) -> str:
         serves = "the base" if move.serves == "base" else move.serves

@@ -26,7 +26,7 @@ from admin.console.widgets.table import Column, LiveTable, Row
 from engine.learning.browsing import Opened
 from engine.learning.erasure import Erased, Preview
 from storage.console_queries import ConversationLine
-from storage.errors import RedraftError
+from storage.errors import NotPermitted, RedraftError
 
 _KEPT = 32
 
@@ -62,6 +62,8 @@ class ConversationsScreen(ConsoleScreen):
         self._opened: dict[str, Opened] = {}
         #: Conversations whose summaries were shown here.
         self._seen: set[str] = set()
+        #: Public when the list was read, and private when their texts were.
+        self._private: set[str] = set()
         self._wanted_row = ""
         self._last = ""
 
@@ -73,7 +75,7 @@ class ConversationsScreen(ConsoleScreen):
                 yield Input(placeholder="words; / goes here, Enter searches, Escape leaves", id="search", compact=True)
                 yield LiveTable(
                     Column("read", 6, right=True),
-                    Column("from", 18, flexible=True),
+                    Column("from", 10, flexible=True),
                     Column("channel", 12, from_width=70),
                     Column("messages", 8, right=True),
                     Column("summaries", 9, right=True),
@@ -100,8 +102,11 @@ class ConversationsScreen(ConsoleScreen):
             return
         before, self._lines = self._lines, {line.id: line for line in found.lines}
         for key, line in self._lines.items():
-            if before.get(key) != line and not line.private:
+            was = before.get(key)
+            # Public ones are read anew; what is private now is covered until somebody opens it as such.
+            if was != line and not (line.private and was is not None and was.private):
                 self._opened.pop(key, None)
+                self._private.discard(key)
         for key in before.keys() - self._lines.keys():
             self._opened.pop(key, None)
         searched = found.asked.words
@@ -153,16 +158,22 @@ class ConversationsScreen(ConsoleScreen):
     @work(group="texts", exclusive=True)
     async def _read(self) -> None:
         line = self._current()
-        if line is None or line.private or line.id in self._opened:
+        if line is None or self._covered(line) or line.id in self._opened:
             return
-        await self._open(line)
-
-    async def _open(self, line: ConversationLine) -> None:
         try:
-            found = await self.ask(lambda: data.open_one(self.store, line.id, private=line.private))
+            found = await self.ask(lambda: data.open_one(self.store, line.id, asked=False))
+        except NotPermitted:
+            self._private.add(line.id)
+            self._show_text()
         except RedraftError as error:
             self.console_app.refused(error)
-            return
+        else:
+            self._keep(line, found)
+
+    def _covered(self, line: ConversationLine) -> bool:
+        return line.private or line.id in self._private
+
+    def _keep(self, line: ConversationLine, found: Opened) -> None:
         self._opened[line.id] = found
         while len(self._opened) > _KEPT:
             del self._opened[next(iter(self._opened))]
@@ -173,12 +184,13 @@ class ConversationsScreen(ConsoleScreen):
         line = self._current()
         shown = self.query_one("#text", Static)
         if line is None:
+            self.query_one("#detail").border_title = "Conversation"
             shown.update(Text("Nothing is stored that fits." if self.loaded else "Looking …", "dim"))
             return
         self.query_one("#detail").border_title = Text(words.line_of(line.title or line.id, 60))
         found = self._opened.get(line.id)
         if found is None:
-            told = "Private. Enter opens it; the ledger keeps that you did." if line.private else "Reading …"
+            told = "Private. Enter opens it; the ledger keeps that you did." if self._covered(line) else "Reading …"
             shown.update(Text(told, "dim"))
             return
         shown.update(self._told(line, found))
@@ -240,11 +252,12 @@ class ConversationsScreen(ConsoleScreen):
     async def action_uncover(self) -> None:
         """Open a private one; the ledger keeps it."""
         line = self._current()
-        if line is not None and line.private and line.id not in self._opened:
-            async with self.store.turn:
-                await self._open(line)
-            if line.id in self._opened:
-                self.notify("The ledger has it that you opened it.", timeout=4)
+        if line is None or not self._covered(line) or line.id in self._opened:
+            return
+        told = "The ledger has it that you opened it."
+        found = await self.act(lambda: data.open_one(self.store, line.id, asked=True), told)
+        if found is not None:
+            self._keep(line, found)
 
     def action_summaries(self) -> None:
         """Uncover what the model wrote of it."""
@@ -274,17 +287,18 @@ class ConversationsScreen(ConsoleScreen):
         messages = found.conversation.messages
         said = (f"{one.author}: {words.line_of(one.text, 4000)}" for one in messages[:MOST_LINES])
         above = Text("\n").join(map(dialogue, said))
-        text = await self.app.push_screen_wait(Write(f"A summary of {words.line_of(line.title, 40)}", "", above))
-        if text is None:
-            return
-        await self.act(
-            lambda: data.write(self.store, line.id, text),
-            lambda arrival: (
-                f"Kept as a blind pair ({arrival.pair.state}, {arrival.pair.split})."
-                if arrival.pair
-                else "Kept as feedback."
-            ),
-        )
+
+        async def keep(text: str) -> None:
+            await self.change(
+                lambda: data.write(self.store, line.id, text),
+                lambda arrival: (
+                    f"Kept as a blind pair ({arrival.pair.state}, {arrival.pair.split})."
+                    if arrival.pair
+                    else "Kept as feedback."
+                ),
+            )
+
+        await self.app.push_screen_wait(Write(f"A summary of {words.line_of(line.title, 40)}", "", above, does=keep))
 
     @work(group="ask")
     async def action_forget(self) -> None:
@@ -292,15 +306,12 @@ class ConversationsScreen(ConsoleScreen):
         line = self._current()
         if line is None:
             return
-        try:
-            seen = await self.ask(lambda: data.preview(self.store, line.id))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        seen = await self.prepared(lambda: data.preview(self.store, line.id))
+        if seen is None:
             return
         agreed = await self.app.push_screen_wait(Confirm("Forget this conversation", _takes(seen), verb="Erase"))
-        if agreed is not None:
+        if agreed is not None and await self.act(lambda: data.forget(self.store, seen), _took) is not None:
             self._opened.pop(line.id, None)
-            await self.act(lambda: data.forget(self.store, line.id), _took)
 
     def action_compare(self) -> None:
         """Have base, active and candidate summarise it."""

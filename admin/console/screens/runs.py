@@ -216,10 +216,8 @@ class RunsScreen(ConsoleScreen):
     @work(group="ask")
     async def action_start(self) -> None:
         """Begin one now, for a scope."""
-        try:
-            scopes = await self.ask(lambda: data.scopes(self.store))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        scopes = await self.prepared(lambda: data.scopes(self.store))
+        if scopes is None:
             return
         if not scopes:
             self.notify("No scope has an approved pair to train on.", severity="warning")
