@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from admin.console.store import Store
-from engine.learning.arrivals import Arrival
+from engine.learning.blind import ByHand
 from engine.learning.browsing import Opened
 from engine.learning.erasure import Erased, Preview
 from storage.console_queries import ConversationLine
@@ -54,12 +54,27 @@ def open_one(store: Store, conversation_id: str, *, asked: bool) -> Opened:
     return open_conversation(database, conversation_id=conversation_id, by=store.by, asked=asked, now=store.clock)
 
 
-def write(store: Store, conversation_id: str, text: str) -> Arrival:
-    """A summary by whoever sits here, who has seen none of it."""
-    from admin.person import login_name
-    from engine.learning.corrections import write_blind
+def uncover(store: Store, conversation_id: str) -> None:
+    """Record that what the model wrote of it is about to be shown: nobody who has seen that writes blind."""
+    from engine.learning import blind
 
-    return write_blind(
+    blind.shown(store.writable(), conversation_id=conversation_id, by=store.by, why="console", now=store.clock)
+
+
+def why_not_blind(store: Store, conversation_id: str) -> str:
+    """Why a summary by whoever sits here would not be blind; empty where it would be."""
+    from engine.learning import blind
+
+    with store.database().read() as session:
+        return blind.why_not_blind(session, conversation_id, store.by)
+
+
+def write(store: Store, conversation_id: str, text: str) -> ByHand:
+    """A summary by whoever sits here."""
+    from admin.person import login_name
+    from engine.learning.blind import write_by_hand
+
+    return write_by_hand(
         store.writable(),
         store.learning(),
         conversation_id=conversation_id,

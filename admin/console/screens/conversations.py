@@ -1,7 +1,7 @@
 """Conversations: what is stored, found by its words; one with its summaries; a summary by hand; forgetting.
 
 Private ones are covered until they are opened, and the opening is a line of the ledger. What the model wrote is covered
-too, until it is asked for: whoever has seen it can write no blind summary of that conversation any more.
+too, until it is asked for, and that is a line as well: :mod:`engine.learning.blind` decides by it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from admin.console.screens.base import ConsoleScreen
 from admin.console.widgets.dialogs import Confirm, Write
 from admin.console.widgets.diff import MOST_LINES, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
+from engine.learning.blind import ByHand
 from engine.learning.browsing import Opened
 from engine.learning.erasure import Erased, Preview
 from storage.console_queries import ConversationLine
@@ -38,7 +39,8 @@ class ConversationsScreen(ConsoleScreen):
     ABOUT = (
         "Every conversation that is stored, the one read last first. / searches the words of public ones and of files, "
         "and titles and channels of all. Enter opens a private one, which the ledger keeps. v uncovers what the model "
-        "wrote; before that, w lets you write a summary of your own, which becomes a blind pair. D erases a "
+        "wrote, which it keeps too: w lets you write a summary of your own, and that is a blind pair only where "
+        "nothing tells that you have seen the model's. D erases a "
         "conversation with everything that was made of it, after saying what that is; it cannot be taken back."
     )
     CHANGES = frozenset({"write", "forget"})
@@ -173,6 +175,10 @@ class ConversationsScreen(ConsoleScreen):
     def _covered(self, line: ConversationLine) -> bool:
         return line.private or line.id in self._private
 
+    def _not_open(self, line: ConversationLine) -> None:
+        told = "Open it first (Enter): it is private." if self._covered(line) else "It is being read."
+        self.notify(told, severity="warning")
+
     def _keep(self, line: ConversationLine, found: Opened) -> None:
         self._opened[line.id] = found
         while len(self._opened) > _KEPT:
@@ -259,46 +265,46 @@ class ConversationsScreen(ConsoleScreen):
         if found is not None:
             self._keep(line, found)
 
-    def action_summaries(self) -> None:
-        """Uncover what the model wrote of it."""
+    @work(group="ask")
+    async def action_summaries(self) -> None:
+        """Uncover what the model wrote of it, which is recorded: it decides what counts as blind."""
         line = self._current()
-        if line is None:
+        if line is None or line.id in self._seen:
             return
         if line.id not in self._opened:
-            self.notify("Open it first (Enter): it is private.", severity="warning")
+            self._not_open(line)
+            return
+        try:
+            await self.change(lambda: data.uncover(self.store, line.id))
+        except RedraftError as error:
+            self.console_app.refused(error)
             return
         self._seen.add(line.id)
         self._show_text()
 
     @work(group="ask")
     async def action_write(self) -> None:
-        """A summary by hand, blind."""
+        """A summary by hand: a blind one where its author has seen none of the model's."""
         line = self._current()
         if line is None:
             return
         found = self._opened.get(line.id)
         if found is None:
-            self.notify("Open it first (Enter): it is private.", severity="warning")
+            self._not_open(line)
             return
-        if line.id in self._seen:
-            told = "You have seen what the model wrote of it: a blind summary has to be written without."
-            self.notify(told, severity="warning")
+        seen = await self.prepared(lambda: data.why_not_blind(self.store, line.id))
+        if seen is None:
             return
         messages = found.conversation.messages
         said = (f"{one.author}: {words.line_of(one.text, 4000)}" for one in messages[:MOST_LINES])
-        above = Text("\n").join(map(dialogue, said))
+        counts = f"{seen} So yours counts as an edit, and not as a blind reference.\n" if seen else ""
+        above = Text.assemble((counts, "yellow"), Text("\n").join(map(dialogue, said)))
 
         async def keep(text: str) -> None:
-            await self.change(
-                lambda: data.write(self.store, line.id, text),
-                lambda arrival: (
-                    f"Kept as a blind pair ({arrival.pair.state}, {arrival.pair.split})."
-                    if arrival.pair
-                    else "Kept as feedback."
-                ),
-            )
+            await self.change(lambda: data.write(self.store, line.id, text), _kept)
 
-        await self.app.push_screen_wait(Write(f"A summary of {words.line_of(line.title, 40)}", "", above, does=keep))
+        title = f"{'A summary' if seen else 'A blind summary'} of {words.line_of(line.title, 40)}"
+        await self.app.push_screen_wait(Write(title, "", above, does=keep))
 
     @work(group="ask")
     async def action_forget(self) -> None:
@@ -327,6 +333,15 @@ class ConversationsScreen(ConsoleScreen):
     def action_copy(self) -> None:
         """Copy the id."""
         self.console_app.copy(self.query_one(LiveTable).current)
+
+
+def _kept(done: ByHand) -> str:
+    pair = done.arrival.pair
+    if pair is None:
+        return "Kept as feedback."
+    if not done.arrival.new:
+        return "Just this summary of the conversation is there already."
+    return f"Kept as {'an edit' if done.seen else 'a blind pair'} ({pair.state}, {pair.split})."
 
 
 def _takes(seen: Preview) -> Text:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from textual.widgets import Input, TextArea
 
-from admin.console.screens.conversations import ConversationsScreen
 from admin.console.widgets.dialogs import Confirm, Write
 from admin.console.widgets.table import LiveTable
 from engine.learning.ledger_check import show
@@ -20,6 +19,8 @@ from tests.admin.console.piloting import console, press, said, screen_text, sett
 from tests.admin.console.seeding import MARIA, NOW, talk
 
 _PRIVATE = "slack:T1/C9/7.0"
+#: No correction of it was made from a draft.
+_BLIND_SO_FAR = "slack:T1/C1/3.0"
 
 
 def last(database: Database) -> tuple[str, str, str]:
@@ -57,25 +58,35 @@ async def test_private_one_is_covered_and_its_opening_a_line_of_the_ledger(seede
     assert last(seeded) == ("conversation.opened", MARIA, _PRIVATE)
 
 
-async def test_summary_by_hand_is_a_blind_pair_while_the_models_was_covered(seeded: Database) -> None:
+async def test_summary_by_hand_is_blind_until_the_models_was_shown_on_whatever_console(seeded: Database) -> None:
     app = console("conversations")
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
-        assert isinstance(app.screen, ConversationsScreen)
-        key = app.screen.query_one(LiveTable).current
-        await until(pilot, lambda: "covered: v shows" in screen_text(app), "the conversation is shown")
+        app.screen.query_one(LiveTable).select(_BLIND_SO_FAR)
+        await until(pilot, lambda: f" {_BLIND_SO_FAR}" in screen_text(app), "the conversation is shown")
         await press(pilot, "w")
-        assert isinstance(app.screen, Write)
-        await write(pilot, "The disk was full; Kofi made room and adds an alert.")
+        assert "A blind summary of" in screen_text(app)
+        await write(pilot, "Two people share the shift; the calendar has it.")
         await press(pilot, "ctrl+s")
         assert "Kept as a blind pair (pending" in said(app)[-1]
-        await press(pilot, "v", "w")
-        assert "has to be written without" in said(app)[-1]
+        await press(pilot, "v")
+        assert "The support shift on Thursday was discussed." in " ".join(screen_text(app).split())
+    assert last(seeded) == ("summaries.shown", MARIA, _BLIND_SO_FAR)
+    again = console("conversations")
+    async with again.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        again.screen.query_one(LiveTable).select(_BLIND_SO_FAR)
+        await until(pilot, lambda: f" {_BLIND_SO_FAR}" in screen_text(again), "the conversation is shown")
+        await press(pilot, "w")
+        assert "So yours counts as an edit" in " ".join(screen_text(again).replace("│", " ").split())
+        await write(pilot, "Ana does Thursday early, Tomas does it late.")
+        await press(pilot, "ctrl+s")
+        assert "Kept as an edit (pending" in said(again)[-1]
     with seeded.read() as session:
-        (line,) = list_pairs(session, PairFilter(author_id=MARIA))
-        made = get_pair(session=session, pair_id=line.id)
-    assert made is not None
-    assert (made.origin, made.conversation_id, made.author_id, made.seen_draft) == ("blind", key, MARIA, False)
+        lines = list_pairs(session, PairFilter(author_id=MARIA))
+        made = [get_pair(session=session, pair_id=line.id) for line in lines]
+    told = {(one.origin, one.conversation_id, one.seen_draft) for one in made if one}
+    assert told == {("blind", _BLIND_SO_FAR, False), ("edited", _BLIND_SO_FAR, True)}
 
 
 async def test_forgetting_says_what_goes_and_takes_it(seeded: Database) -> None:
