@@ -158,6 +158,7 @@ class TestRuns:
             await settled(pilot)
             await press(pilot, "down", "R", "up", "R", "y")
         assert begun == [_RUN]
+        assert last(seeded) == ("run.resume_requested", MARIA, _RUN)
 
 
 class TestSchedule:
