@@ -46,12 +46,13 @@ class AdaptersScreen(ConsoleScreen):
         "better takes a reason. Roll back takes what serves that scope out, rejects it, and goes back to the one "
         "before. An adapter's scope is that of the pairs it was trained on; it cannot be put in service for another."
     )
-    CHANGES = frozenset({"promote", "roll_back", "reject", "retire"})
+    CHANGES = frozenset({"promote", "roll_back", "reject", "retire", "evaluate"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "promote", "Promote"),
         Binding("b", "roll_back", "Roll back"),
         Binding("x", "reject", "Reject"),
         Binding("t", "retire", "Retire"),
+        Binding("e", "evaluate", "Measure", tooltip="Have the gate measure it on held-out references"),
         Binding("o", "open_run", "Its run"),
         Binding("c", "compare", "Compare"),
         Binding("s", "only", "State", tooltip="Show only one state"),
@@ -63,6 +64,8 @@ class AdaptersScreen(ConsoleScreen):
         self._found: data.Adapters | None = None
         self._only = ""
         self._wanted_row = ""
+        #: Measured by processes that were started here and have not ended.
+        self._measuring: set[str] = set()
 
     def body(self) -> ComposeResult:
         """The table and what is under the cursor."""
@@ -182,6 +185,8 @@ class AdaptersScreen(ConsoleScreen):
                 "another administrator confirms it.\n",
                 "bold yellow",
             )
+        if row.id in self._measuring:
+            text.append("It is being measured; the gate follows.\n", "bold cyan")
         pairs = ", ".join(f"{count:,} {origin}" for origin, count in sorted(found.pairs.items()))
         seen = self._found.figures.get(row.id) if self._found else None
         lines = [
@@ -300,6 +305,37 @@ class AdaptersScreen(ConsoleScreen):
         if move.also_retired:
             told += f" Out of service with its base: {', '.join(move.also_retired)}."
         return f"{told} {notes}".strip()
+
+    @work(group="ask")
+    async def action_evaluate(self) -> None:
+        """Have the gate measure it, in a process of its own."""
+        row = self._current()
+        if row is None:
+            return
+        if row.id in self._measuring:
+            self.notify(f"{row.id} is being measured.", severity="warning")
+            return
+        about = (
+            f"Base, what serves {row.scope} and {row.id} write of the held-out conversations, which takes minutes: on "
+            "the engine that runs, else in a process of its own. It goes on when this console is left."
+        )
+        if await self.app.push_screen_wait(Confirm(f"Measure {row.id}", about, verb="Measure")) is not None:
+            self._measuring.add(row.id)
+            self._show_details()
+            self._measure(row.id)
+
+    @work(group="measure")
+    async def _measure(self, adapter: str) -> None:
+        try:
+            await self.ask(lambda: self.store.evaluate(adapter))
+        except RedraftError as error:
+            self.console_app.refused(error)
+        else:
+            self.notify(f"{adapter} was measured: its details have the gate.", markup=False)
+            self.console_app.changed()
+        finally:
+            self._measuring.discard(adapter)
+        self._show_details()
 
     def action_open_run(self) -> None:
         """The fine-tune that made it."""
