@@ -36,16 +36,11 @@ def report_error(error: RedraftError) -> None:
 
 def report_unexpected(error: Exception) -> None:
     """Keep where a defect came from in a file and print one sentence that names it."""
-    message, where = _kept(error)
-    report_error(RedraftError(message, where))
+    report_error(keep_unexpected(error))
 
 
-def keep_unexpected(error: Exception) -> str:
-    """Keep where a defect came from in a file; what to say of it, in two sentences."""
-    return " ".join(_kept(error))
-
-
-def _kept(error: Exception) -> tuple[str, str]:
+def keep_unexpected(error: Exception) -> RedraftError:
+    """Keep where a defect came from in a file; what may be said of it."""
     try:
         from storage.logs import describe_exception
 
@@ -57,7 +52,7 @@ def _kept(error: Exception) -> tuple[str, str]:
         where = f"The details are in {path}; please report them."
     except Exception:
         where = "The details could not be written to the data directory; `redraft doctor` checks it."
-    return f"Something went wrong that should not have ({type(error).__name__}).", where
+    return RedraftError(f"Something went wrong that should not have ({type(error).__name__}).", where)
 
 
 def _error_log() -> Path:

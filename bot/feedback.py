@@ -133,7 +133,7 @@ class Reviews:
         """What waits in a channel for somebody who is no author of it, oldest first."""
         if person not in self._reviewers.get(channel, frozenset()):
             return []
-        wanted = PairFilter(state="pending", platform=self._platform, channel=channel, replaced=False)
+        wanted = PairFilter(state="pending", platform=self._platform, channel=channel, newest=True)
         with self._database.read() as session:
             lines = pairs.list_pairs(session, wanted, limit=50)
             rows = [pair_queries.get_pair(session=session, pair_id=line.id) for line in reversed(lines)]

@@ -14,13 +14,15 @@ from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlmodel import Session, col
 
 from storage.learning_tables import AlertRow, PairRow, VoteRow
+from storage.pair_filters import last_version
 from storage.tables import ConversationRow, MessageRow, SummaryRow
 from storage.watch_queries import corrected, thumbed
 
 
 def waiting_pairs(*, session: Session) -> int:
-    """Pairs that wait for a decision."""
-    return session.scalar(select(func.count()).select_from(PairRow).where(col(PairRow.state) == "pending")) or 0
+    """Pairs that wait for a decision; of those that were edited meanwhile, the last version."""
+    waits = (col(PairRow.state) == "pending", last_version())
+    return session.scalar(select(func.count()).select_from(PairRow).where(*waits)) or 0
 
 
 def standing_alerts(*, session: Session) -> int:

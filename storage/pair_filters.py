@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, true
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, true
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from storage.learning_tables import PairRow
@@ -46,7 +47,9 @@ class Within:
 class PairFilter:
     """Which pairs; None is any. ``replaced`` are those in whose place another one is used.
 
-    ``text`` is in the summary or in the dialogue, whatever the case; private conversations are not looked into.
+    ``newest`` leaves out those in whose place a later one is used or waits for a decision: of what was edited, the last
+    version. ``begins`` is how the id begins. ``text`` is in the summary or in the dialogue, whatever the case; private
+    conversations are not looked into.
     """
 
     state: str | None = None
@@ -58,6 +61,8 @@ class PairFilter:
     author_id: str | None = None
     source: str | None = None
     replaced: bool | None = None
+    newest: bool | None = None
+    begins: str | None = None
     within: Within | None = None
     text: str | None = None
 
@@ -94,6 +99,13 @@ def usable(place: Within, *, authorised: Collection[str], split: str) -> ColumnE
     return and_(candidates(place, authorised=authorised), *decided)
 
 
+def last_version() -> ColumnElement[bool]:
+    """No later pair is used, or waits for a decision, in the place of this one."""
+    later = aliased(PairRow)
+    waits = exists().where(col(later.supersedes) == col(PairRow.id), col(later.state) == "pending")
+    return and_(func.length(col(PairRow.superseded_by)) == 0, ~waits)
+
+
 def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
     """A filter as conditions."""
     fields = ("state", "split", "origin", "platform", "workspace", "channel", "author_id", "source")
@@ -101,6 +113,10 @@ def matching(wanted: PairFilter) -> list[ColumnElement[bool]]:
     found = [col(getattr(PairRow, name)) == value for name, value in values.items() if value is not None]
     if wanted.replaced is not None:
         found.append(col(PairRow.superseded_by) != "" if wanted.replaced else col(PairRow.superseded_by) == "")
+    if wanted.newest:
+        found.append(last_version())
+    if wanted.begins is not None:
+        found.append(col(PairRow.id).startswith(wanted.begins, autoescape=True))
     if wanted.text:
         shown = or_(col(PairRow.platform) == "file", col(PairRow.public).is_(True))
         has = (

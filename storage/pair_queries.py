@@ -166,6 +166,12 @@ def _lines(wanted: PairFilter) -> Any:
     return select(*(col(getattr(PairRow, name)) for name in names), beginning).where(*matching(wanted))
 
 
+def waiting_ids(*, session: Session, wanted: PairFilter) -> list[str]:
+    """The pairs of a filter that wait, in order."""
+    query = select(col(PairRow.id)).where(col(PairRow.state) == "pending", *matching(wanted)).order_by(col(PairRow.id))
+    return list(session.scalars(query))
+
+
 def decide(*, session: Session, wanted: PairFilter, but_author: str | None, values: Mapping[str, Any]) -> int:
     """Change the pairs of a filter that wait; how many."""
     query = update(PairRow).where(col(PairRow.state) == "pending", *matching(wanted))

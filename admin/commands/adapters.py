@@ -202,8 +202,9 @@ def run_removal(what: str, name: str, *, reason: str, ask: bool, json_: bool) ->
         if row.state == "active" and what == "retire":
             _agreed(f"Take {row.id} out of service for {row.scope}?", ask)
         _told(
-            act(database, database.home, settings, adapter_id=row.id, by=person(), reason=reason), json_=json_
-        )  # fmt: skip
+            act(database, database.home, settings, adapter_id=row.id, by=person(), reason=reason, expected=row.state),
+            json_=json_,
+        )
 
 
 def run_alerts(*, json_: bool) -> None:

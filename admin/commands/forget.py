@@ -82,6 +82,8 @@ def run(
             user=user,
             conversation=conversation,
             by=person(),
+            # What somebody was asked about is what goes; a script that says --yes takes what there is.
+            expected=None if yes else found,
             immediately=immediately,
         )
     finally:

@@ -131,13 +131,10 @@ def _begun(database: Database, scope: str) -> RunRow:
 
 
 def _resumed(database: Database, name: str) -> RunRow:
-    from engine.learning.runs import check_resumable, recover
+    from admin.person import person
+    from engine.learning.stopping import resume_run
 
-    recover(database, database.home)
-    with database.read() as session:
-        row = _found(session, name)
-    check_resumable(database.home, row)
-    return row
+    return resume_run(database, database.home, run_id=name, by=person())
 
 
 def _found(session: Any, name: str) -> RunRow:

@@ -19,6 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
+from admin.console.defects import Defects, Guarded
 from admin.console.store import Store, in_thread
 from admin.console.widgets.header import StatusLine
 from admin.console.widgets.names import SCREENS
@@ -79,7 +80,7 @@ def _screen(module: str, name: str) -> Callable[[], Screen[None]]:
     return make
 
 
-class ConsoleApp(App[None]):
+class ConsoleApp(Guarded, App[None]):
     """The administrators' console.
 
     Args:
@@ -125,6 +126,7 @@ class ConsoleApp(App[None]):
         self._working = 0
         self._leaving = False
         self._looking = False
+        self._defects = Defects()
         self.register_theme(_DARK)
         self.register_theme(_LIGHT)
         self.theme = theme
@@ -153,7 +155,11 @@ class ConsoleApp(App[None]):
         from admin.console.widgets.table import LiveTable
 
         # A kind of widget that comes to the screen for the first time has all the looks read anew.
-        ahead = Vertical(LiveTable(), Input(), OptionList(), TextArea(), Plot(), classes="ahead")
+        ahead = Vertical(LiveTable(), Input(), OptionList(), TextArea(), Plot())
+        # Deeper than any of the screen's own, which a query for the first of a kind would otherwise pass over.
+        for _ in range(5):
+            ahead = Vertical(ahead)
+        ahead.add_class("ahead")
         await self.screen_stack[0].mount(ahead)
         await ahead.remove()
 
@@ -262,11 +268,22 @@ class ConsoleApp(App[None]):
         told = "\n".join(filter(None, (visible(error.message), visible(error.hint))))
         self.notify(told, severity="error", timeout=12, markup=False)
 
-    def unexpected(self, error: Exception) -> None:
-        """Keep where a defect came from in a file, and say one sentence; the console goes on."""
-        from admin.report import keep_unexpected
+    def kept(self, error: Exception) -> RedraftError:
+        """What may be said of an error that nobody expected; where it came from is kept in a file."""
+        return self._defects.told(error)
 
-        self.notify(keep_unexpected(error), severity="error", timeout=12, markup=False)
+    def _handle_exception(self, error: Exception) -> None:
+        """What no screen has caught: told in a sentence, and the console goes on."""
+        if not self.is_running:
+            super()._handle_exception(error)
+            return
+        if self._exit:
+            return  # what a screen misses that is being left
+        told = self.kept(error)
+        if self._defects.too_many():
+            self.exit(return_code=1, message=f"redraft: {told.message}\n         {told.hint}")
+        else:
+            self.refused(told)
 
     # Keys of the program --------------------------------------------------------------------------------------------
 

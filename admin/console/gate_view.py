@@ -29,7 +29,7 @@ def gate(row: EvaluationRow | None, zone: tzinfo | None, *, width: int) -> Rende
     from engine.scoring.gate import GateReport
 
     if row is None:
-        return Text("Gate: not measured yet. `redraft evaluate` does it.", style="yellow")
+        return Text("Gate: not measured yet. e has it measured, as `redraft evaluate` does.", style="yellow")
     against = "the base" if row.against == "base" else words.short(row.against)
     head = Text.assemble(
         words.state(row.verdict), f" than {against}" if row.verdict != "inconclusive" else f" against {against}",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, TypeVar
 
 from admin.console.link import EngineLink
+from storage.errors import RedraftError
 
 if TYPE_CHECKING:
     from admin.doctor import Finding
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from storage.settings import StorageSettings
 
 T = TypeVar("T")
+
+
+class EvaluationFailed(RedraftError):
+    """A gate that was begun from here came to nothing."""
 
 
 async def in_thread(call: Callable[[], T]) -> T:
@@ -185,6 +191,39 @@ class Store:
         child = spawn(self.database().home, run_id)
         with self._lock:
             self._children[run_id] = child
+
+    def evaluate(self, adapter: str) -> None:
+        """Have an adapter measured by `redraft evaluate`, in a process that outlives the console; until it has ended.
+
+        Raises:
+            NotPermitted: this console only reads.
+            EvaluationFailed: it came to nothing, in the words of the command.
+            StorageError: its output has no place in the data directory.
+        """
+        from storage.errors import StorageError
+
+        home = self.writable().home
+        path = home.logs / f"evaluate-{adapter}.log"
+        try:
+            log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written.", "Run `redraft doctor`.") from error
+        with os.fdopen(log, "rb+") as said:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "admin.cli", "evaluate", adapter, "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env={**os.environ, "REDRAFT_HOME": str(home.root)},
+                start_new_session=True,
+            )
+            if child.wait() == 0:
+                path.unlink(missing_ok=True)
+                return
+            said.seek(0)
+            lines = [line.strip() for line in said.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        told = " ".join(lines[-2:]).removeprefix("redraft: ") or f"It ended with code {child.returncode}."
+        raise EvaluationFailed(f"{adapter} was not measured. {told}")
 
     def ended(self) -> tuple[str, ...]:
         """The runs whose processes were started here and have ended since this was last asked."""

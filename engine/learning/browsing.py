@@ -15,7 +15,7 @@ from engine.learning.ledger import opened
 from engine.records import load_conversation
 from storage import console_queries as queries
 from storage.console_queries import ConversationLine
-from storage.errors import InputError
+from storage.errors import InputError, NotPermitted
 from storage.queries import feedback_of, recent_summaries
 from storage.tables import FeedbackRow, SummaryRow
 
@@ -54,11 +54,17 @@ def is_private(conversation: Conversation) -> bool:
     return conversation.platform != "file" and not conversation.public
 
 
-def open_conversation(database: Database, *, conversation_id: str, by: str, now: datetime | None = None) -> Opened:
+def open_conversation(
+    database: Database, *, conversation_id: str, by: str, asked: bool = True, now: datetime | None = None
+) -> Opened:
     """A conversation for a person; a private one that they take no part in is recorded as opened first.
+
+    Args:
+        asked: whether the person asked for just this one. What is only read ahead of them opens nothing.
 
     Raises:
         InputError: it is not stored any more.
+        NotPermitted: it is private, and they did not ask for it.
         StorageError: it could not be recorded; then it is not shown.
     """
     with database.read() as session:
@@ -68,5 +74,7 @@ def open_conversation(database: Database, *, conversation_id: str, by: str, now:
     if conversation is None:
         raise InputError("That conversation is no longer stored.", "Retention or an erasure has taken it.")
     if is_private(conversation) and by not in {message.author_id for message in conversation.messages}:
+        if not asked:
+            raise NotPermitted("That conversation is private.", "Open it to read it.")
         opened(database, conversation_id=conversation_id, by=by, why="console", now=now)
     return Opened(conversation, summaries, feedback)

@@ -16,6 +16,8 @@ removes its files; lines of logs only go where the erasure was asked for.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,12 +27,13 @@ from sqlmodel import Session
 from engine.learning import erasure_files as files
 from engine.learning import erasure_journal as journal
 from engine.learning.erasure_journal import Kind, Mark, Order, Work
-from engine.learning.erasure_rows import Subject, bring_forward, find, record, remove, subject_of
+from engine.learning.erasure_rows import Found, Subject, bring_forward, find, record, remove, subject_of
 from engine.learning.ledger import PROGRAM, Ledger, recorded
 from engine.learning.settings import LearningSettings
 from engine.learning.tainted import retire_due, retire_these, retraining_owed
 from storage import erasure_queries as queries
 from storage.database import Database
+from storage.errors import InputError
 from storage.failures import told
 from storage.home import Home
 from storage.learning_tables import ErasureRow
@@ -58,6 +61,7 @@ class Preview:
         learners: adapters that were trained on some of it, or on what an earlier erasure of the same took.
         copies: copies of the database that would go, because they hold what it held.
         log_lines: lines of logs that mention it.
+        mark: of just which rows and adapters.
     """
 
     kind: Kind
@@ -66,6 +70,7 @@ class Preview:
     learners: tuple[Learner, ...]
     copies: int
     log_lines: int
+    mark: str
 
     @property
     def nothing(self) -> bool:
@@ -118,6 +123,7 @@ def preview(database: Database, home: Home, *, user: str | None = None, conversa
         learners=learners,
         copies=files.count_copies(home),
         log_lines=files.count_log_lines(home, subject.kind, subject.id),
+        mark=_mark_of(found),
     )
 
 
@@ -129,6 +135,7 @@ def forget(
     user: str | None = None,
     conversation: str | None = None,
     by: str,
+    expected: Preview | None = None,
     now: datetime | None = None,
     immediately: bool = False,
 ) -> Erased:
@@ -137,12 +144,13 @@ def forget(
     Args:
         user, conversation: see :func:`preview`; just one of them.
         by: who does it: ``local:maria``, ``slack:U01AB``.
+        expected: what they were told that it takes; refused, with nothing erased, where it would take other rows.
         now: the present time (aware).
         immediately: take adapters that have learnt from it out of service now rather than at their deadline; those as
             well that an erasure before this one had left in service until theirs.
 
     Raises:
-        InputError: neither or both were named, or a user not by an account.
+        InputError: neither or both were named, a user not by an account, or it would not take what was expected.
         StorageError: something could not be removed, or another erasure is under way. Done again, it goes on.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
@@ -159,7 +167,7 @@ def forget(
         )
         if immediately and not order.immediately:
             order = replace(order, immediately=True)
-        return _carry_out(database, home, settings, order, moment)
+        return _carry_out(database, home, settings, order, moment, expected if begun is None else None)
 
 
 def resume(database: Database, home: Home, settings: LearningSettings, *, now: datetime | None = None) -> Erased | None:
@@ -237,13 +245,22 @@ def marks_of(rows: Iterable[ErasureRow]) -> list[Mark]:
     return found
 
 
-def _carry_out(database: Database, home: Home, settings: LearningSettings, order: Order, now: datetime) -> Erased:
+def _carry_out(
+    database: Database,
+    home: Home,
+    settings: LearningSettings,
+    order: Order,
+    now: datetime,
+    expected: Preview | None = None,
+) -> Erased:
     """One erasure from wherever it stands to its end; the caller keeps others out."""
-    journal.begin(home, order)
-    # Before the rows go: a restore that comes between finds it here.
-    journal.remember(home, [order.mark])
     deadline = timedelta(days=settings.erasure_deadline_days)
     with recorded(database) as (session, ledger):
+        if expected is not None:
+            _refuse_other(session, order, expected)
+        journal.begin(home, order)
+        # Before the rows go: a restore that comes between finds it here.
+        journal.remember(home, [order.mark])
         row = session.get(ErasureRow, order.id)
         if row is None:
             subject = Subject(order.kind, order.subject)
@@ -277,6 +294,25 @@ def _carry_out(database: Database, home: Home, settings: LearningSettings, order
         owed=tuple(scope for scope in owed if scope in {one.scope for one in learners}),
         deadline=min((one for one in deadlines if one), default=order.at + deadline),
     )
+
+
+def _refuse_other(session: Session, order: Order, expected: Preview) -> None:
+    """Refuse to take other rows, or to taint other adapters, than a person was told of.
+
+    Raises:
+        InputError: it would.
+    """
+    if _mark_of(find(session, Subject(order.kind, order.subject))) != expected.mark:
+        raise InputError(
+            f"What there is of {order.subject} is not what you were told any more; nothing was erased.",
+            "Look again at what goes, then decide.",
+        )
+
+
+def _mark_of(found: Found) -> str:
+    """SHA-256 in hexadecimal of which rows an erasure would take, and of which adapters have learnt from them."""
+    ids = (found.summaries, found.corrections, found.pairs, (row.id for row in (*found.adapters, *found.earlier)))
+    return hashlib.sha256(json.dumps([found.counts, *map(sorted, ids)]).encode()).hexdigest()
 
 
 def _salt(database: Database, home: Home, subject: Subject) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
 #: Most pairs on one page of a list.
 PAGE = 500
 _LONGEST_REASON = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """The pairs of a filter that wait: how many they are, and a mark of just which."""
+
+    count: int
+    mark: str
 
 
 def list_pairs(session: Session, wanted: PairFilter, *, limit: int = 50, after: str = "") -> Sequence[PairLine]:
@@ -78,16 +86,22 @@ def find(session: Session, pair_id: str) -> PairRow:
     raise PairRefused(f"There is no pair {shown!r}.", "`redraft pairs list` shows the ids.")
 
 
-def open_pair(database: Database, *, pair_id: str, by: str, now: datetime | None = None) -> PairRow:
+def open_pair(database: Database, *, pair_id: str, by: str, asked: bool = True, now: datetime | None = None) -> PairRow:
     """A pair with its texts, for a person; a private conversation that is not theirs is recorded as opened first.
+
+    Args:
+        asked: whether the person asked for just this one. What is only read ahead of them opens nothing.
 
     Raises:
         PairRefused: there is none.
+        NotPermitted: its conversation is private, and they did not ask for it.
         StorageError: it could not be recorded; then it is not shown.
     """
     with database.read() as session:
         row = find(session, pair_id)
     if is_private(row) and row.author_id != by:
+        if not asked:
+            raise NotPermitted(f"The conversation of the pair {row.id[:12]} is private.", "Open it to read it.")
         opened(database, conversation_id=row.conversation_id or row.conversation_key, by=by, why="pair", now=now)
     return row
 
@@ -182,6 +196,12 @@ def reopen(database: Database, *, pair_id: str, by: str, seen: str = "", now: da
     return row
 
 
+def waiting(session: Session, wanted: PairFilter) -> Many:
+    """Which pairs of a filter wait for a decision; what :func:`decide_matching` is held against."""
+    ids = queries.waiting_ids(session=session, wanted=wanted)
+    return Many(len(ids), hashlib.sha256("\n".join(ids).encode("ascii", "replace")).hexdigest())
+
+
 def decide_matching(
     database: Database,
     *,
@@ -190,7 +210,7 @@ def decide_matching(
     by: str,
     reason: str = "",
     administrator: bool = False,
-    expected: int | None = None,
+    expected: Many | None = None,
     now: datetime | None = None,
 ) -> int:
     """Approve or reject every pair that waits and that a filter finds; one line of the ledger says how many.
@@ -199,13 +219,13 @@ def decide_matching(
         to: ``approved`` or ``rejected``.
         reason: needed for rejecting.
         administrator: whether their own are approved too; otherwise those go on waiting.
-        expected: how many the person was told; refused when they are not as many any more.
+        expected: which they were when the person was told how many; refused when they are others now.
 
     Returns:
         How many.
 
     Raises:
-        PairRefused: they are to be rejected and there is no reason, or they are not as many as expected.
+        PairRefused: they are to be rejected and there is no reason, or they are not those that were expected.
         StorageError: nothing could be stored.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
@@ -213,11 +233,13 @@ def decide_matching(
     own = by if to == "approved" and not administrator else None
     with recorded(database) as (session, ledger):
         values = {"state": to, "decided_at": moment, "decided_by": by, "reject_reason": why}
-        count = queries.decide(session=session, wanted=wanted, but_author=own, values=values)
-        if expected is not None and count != expected:
+        found = waiting(session, wanted) if expected is not None else None
+        if expected is not None and found is not None and found != expected:
+            others = f"{found.count:,}" if found.count != expected.count else "others, though as many,"
             raise PairRefused(
-                f"They were {expected:,} when you were asked, and are {count:,} now; none was {to}.", "Look again."
+                f"They were {expected.count:,} when you were asked, and are {others} now; none was {to}.", "Look again."
             )
+        count = queries.decide(session=session, wanted=wanted, but_author=own, values=values)
         settle_decided(session)
         if count:
             chosen = {name: value for name, value in asdict(wanted).items() if value is not None}

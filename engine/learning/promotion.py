@@ -37,6 +37,7 @@ from engine.learning.promotion_rules import (
     named,
     on_another_base,
     refuse_changed,
+    refuse_moved,
     refuse_state,
     verify_files,
 )
@@ -217,18 +218,23 @@ def retire(
     adapter_id: str,
     by: str,
     reason: str = "",
+    expected: str | None = None,
     now: datetime | None = None,
 ) -> Move:
     """Take an adapter out of service, the next wider scope or the base then serves; or put a candidate aside.
 
+    Args:
+        expected: the state in which the person saw it; refused when it is in another now.
+
     Raises:
         InputError: there is no such adapter.
-        PromotionRefused: it is neither in service nor a candidate.
+        PromotionRefused: it is neither in service nor a candidate, or somebody was quicker.
     """
     moment, why = _utc(now), reason.strip()
     with recorded(database) as (session, ledger):
         rows = {one.id: one for one in queries.lock_adapters(session=session)}
         row = _present(rows, find(session, adapter_id).id)
+        refuse_moved(session, row, expected)
         if row.state not in ("active", "candidate"):
             raise PromotionRefused(f"The adapter {row.id} is {row.state} already.", LOOK)
         before, served = pointer(session, row.scope), row.state == "active"
@@ -249,18 +255,23 @@ def reject(
     adapter_id: str,
     by: str,
     reason: str,
+    expected: str | None = None,
     now: datetime | None = None,
 ) -> Move:
     """Reject a candidate or a retired adapter: the same data and settings are not offered again.
 
+    Args:
+        expected: the state in which the person saw it; refused when it is in another now.
+
     Raises:
         InputError: there is no such adapter, or no reason.
-        PromotionRefused: it is in service, or rejected already.
+        PromotionRefused: it is in service, or rejected already, or somebody was quicker.
     """
     moment, why = _utc(now), _needed(reason, "A rejection")
     with recorded(database) as (session, ledger):
         rows = {one.id: one for one in queries.lock_adapters(session=session)}
         row = _present(rows, find(session, adapter_id).id)
+        refuse_moved(session, row, expected)
         if row.state == "active":
             raise PromotionRefused(
                 f"The adapter {row.id} is in service for {row.scope}.",

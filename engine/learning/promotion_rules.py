@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 
 from sqlmodel import Session
 
+from engine.learning.ledger import PROGRAM, person_of
 from engine.learning.pointers import BASE, base_of, label_of
 from engine.learning.registry import directory_of, in_service
 from storage import adapter_queries as queries
+from storage import ledger_queries
 from storage.errors import PromotionRefused
 from storage.home import Home
 from storage.learning_tables import AdapterRow
@@ -88,6 +90,24 @@ def refuse_changed(scope: str, seen: str, now_there: str) -> None:
             f"Somebody was quicker: {named(now_there)} serves {scope} now, and no longer {named(seen)}.",
             "Look again, and measure a candidate against what serves now: redraft evaluate.",
         )
+
+
+def refuse_moved(session: Session, row: AdapterRow, seen: str | None) -> None:
+    """Refuse somebody who saw an adapter in another state than it is in; who moved it is told from the ledger.
+
+    Raises:
+        PromotionRefused: somebody else has promoted, retired or rejected it, or has set it back.
+    """
+    if seen is None or seen == row.state:
+        return
+    who = next(
+        (person_of(session, line.actor) for line in ledger_queries.lines(session=session, subject=row.id, limit=1)), ""
+    )
+    by = f" by {who}" if who and who != PROGRAM else ""
+    why = f" Why: {row.reason}" if row.reason else ""
+    raise PromotionRefused(
+        f"Somebody was quicker: the adapter {row.id} is {row.state} now{by}, and no longer {seen}.{why}", LOOK
+    )
 
 
 def against_the_rules(session: Session, row: AdapterRow, others: list[AdapterRow]) -> PromotionRefused | None:

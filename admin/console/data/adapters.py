@@ -144,12 +144,19 @@ def roll_back(store: Store, seen: Way, reason: str) -> Move:
     )
 
 
-def remove(store: Store, what: Literal["retire", "reject"], adapter: str, reason: str) -> Move:
-    """Retire or reject an adapter."""
+def remove(store: Store, what: Literal["retire", "reject"], seen: AdapterRow, reason: str) -> Move:
+    """Retire or reject an adapter; refused where it is in another state by now than it was seen in."""
     from engine.learning import promotion
 
     database = store.writable()
     act = promotion.retire if what == "retire" else promotion.reject
     return act(
-        database, database.home, store.learning(), adapter_id=adapter, by=store.by, reason=reason, now=store.clock
+        database,
+        database.home,
+        store.learning(),
+        adapter_id=seen.id,
+        by=store.by,
+        reason=reason,
+        expected=seen.state,
+        now=store.clock,
     )

@@ -82,19 +82,34 @@ def _held_out(store: Store) -> list[Choice]:
 
 
 def conversation(store: Store, choice: Choice) -> Conversation:
-    """The conversation of a choice; a private one's opening is recorded.
+    """The conversation of a choice, before models write of it for a person to see.
+
+    That is recorded, because nobody who has seen it writes blind of that conversation any more; and so is the opening
+    of a private one. A console that only reads can record neither: it compares on a text that is pasted.
 
     Raises:
         InputError: it is gone.
+        NotPermitted: this console only reads.
     """
+    from engine.learning import blind
+
+    found = _stored(store, choice)
+    blind.shown(store.writable(), conversation_id=choice.key, by=store.by, why="compare", now=store.clock)
+    return found
+
+
+def _stored(store: Store, choice: Choice) -> Conversation:
     from engine.learning.browsing import open_conversation
     from engine.learning.heldout import held_out
     from engine.learning.selection import heldout_pairs
     from storage.errors import InputError
 
-    database = store.writable() if choice.private else store.database()
+    database = store.writable()
     if choice.kind == "recent":
-        return open_conversation(database, conversation_id=choice.key, by=store.by, now=store.clock).conversation
+        found = open_conversation(
+            database, conversation_id=choice.key, by=store.by, asked=choice.private, now=store.clock
+        )
+        return found.conversation
     with database.read() as session:
         pairs = heldout_pairs(session, choice.scope, store.learning())
     for one in held_out(pairs, most=10_000):

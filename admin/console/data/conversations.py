@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from admin.console.store import Store
-from engine.learning.arrivals import Arrival
+from engine.learning.blind import ByHand
 from engine.learning.browsing import Opened
 from engine.learning.erasure import Erased, Preview
 from storage.console_queries import ConversationLine
@@ -41,20 +41,40 @@ def find(store: Store, asked: Asked) -> Found:
         return Found(lines, count_conversations(session=session), asked)
 
 
-def open_one(store: Store, conversation_id: str, *, private: bool) -> Opened:
-    """A conversation; a private one's opening is recorded, which a console that only reads cannot do."""
+def open_one(store: Store, conversation_id: str, *, asked: bool) -> Opened:
+    """A conversation.
+
+    Args:
+        asked: whether a person asked for it; otherwise one that is private, by now perhaps, is refused. The opening is
+            recorded, which a console that only reads cannot do.
+    """
     from engine.learning.browsing import open_conversation
 
-    database = store.writable() if private else store.database()
-    return open_conversation(database, conversation_id=conversation_id, by=store.by, now=store.clock)
+    database = store.writable() if asked else store.database()
+    return open_conversation(database, conversation_id=conversation_id, by=store.by, asked=asked, now=store.clock)
 
 
-def write(store: Store, conversation_id: str, text: str) -> Arrival:
-    """A summary by whoever sits here, who has seen none of it."""
+def uncover(store: Store, conversation_id: str) -> None:
+    """Record that what the model wrote of it is about to be shown: nobody who has seen that writes blind."""
+    from engine.learning import blind
+
+    blind.shown(store.writable(), conversation_id=conversation_id, by=store.by, why="console", now=store.clock)
+
+
+def why_not_blind(store: Store, conversation_id: str) -> str:
+    """Why a summary by whoever sits here would not be blind; empty where it would be."""
+    from engine.learning import blind
+
+    with store.database().read() as session:
+        return blind.why_not_blind(session, conversation_id, store.by)
+
+
+def write(store: Store, conversation_id: str, text: str) -> ByHand:
+    """A summary by whoever sits here."""
     from admin.person import login_name
-    from engine.learning.corrections import write_blind
+    from engine.learning.blind import write_by_hand
 
-    return write_blind(
+    return write_by_hand(
         store.writable(),
         store.learning(),
         conversation_id=conversation_id,
@@ -73,13 +93,19 @@ def preview(store: Store, conversation_id: str) -> Preview:
     return erasure.preview(database, database.home, conversation=conversation_id)
 
 
-def forget(store: Store, conversation_id: str) -> Erased:
-    """Erase it."""
+def forget(store: Store, seen: Preview) -> Erased:
+    """Erase what a person was told of; refused where it is not that any more."""
     from engine.learning import erasure
 
     database = store.writable()
     done = erasure.forget(
-        database, database.home, store.learning(), conversation=conversation_id, by=store.by, now=store.clock
+        database,
+        database.home,
+        store.learning(),
+        conversation=seen.subject,
+        by=store.by,
+        expected=seen,
+        now=store.clock,
     )
     # What the index had of it goes now, and not at the next search.
     store.index.close()

@@ -6,14 +6,20 @@ A decision hands in the mark of the pair as it was shown; whoever was quicker is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from admin.console.store import Store
 from storage.learning_tables import PairRow
 from storage.pair_filters import PairFilter
 from storage.pair_queries import Order, PairLine
 
+if TYPE_CHECKING:
+    from engine.learning.pairs import Many
+
 PAGE = 200
+#: What waits, and of what was edited meanwhile the last version.
+TO_REVIEW = PairFilter(state="pending", newest=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,18 @@ def covered(line: PairLine, by: str) -> bool:
     return line.platform != "file" and not line.public and line.author_id != by
 
 
-def open_pair(store: Store, pair_id: str) -> Shown:
-    """A pair with its texts; a private one's opening is recorded first."""
+def open_pair(store: Store, pair_id: str, *, asked: bool = False) -> Shown:
+    """A pair with its texts.
+
+    Args:
+        asked: whether a person asked for it; otherwise one that is private, by now perhaps, is refused. The opening is
+            recorded first, which a console that only reads cannot do.
+    """
     from engine.learning import pairs
     from storage.queries import get_summary
 
-    database = store.database()
-    pair = pairs.open_pair(database, pair_id=pair_id, by=store.by, now=store.clock)
+    database = store.writable() if asked else store.database()
+    pair = pairs.open_pair(database, pair_id=pair_id, by=store.by, asked=asked, now=store.clock)
     draft = ""
     if pair.draft_summary_id:
         with database.read() as session:
@@ -118,16 +129,16 @@ def edit(store: Store, shown: Shown, text: str) -> PairRow:
     )
 
 
-def count_waiting(store: Store, wanted: PairFilter) -> int:
-    """How many pairs of a filter wait."""
-    from storage.pair_queries import count_pairs
+def waiting(store: Store, wanted: PairFilter) -> Many:
+    """Which pairs of a filter wait, to be held against what is decided."""
+    from engine.learning import pairs
 
     with store.database().read() as session:
-        return count_pairs(session=session, wanted=replace(wanted, state="pending"))
+        return pairs.waiting(session, wanted)
 
 
-def decide_all(store: Store, wanted: PairFilter, to: str, reason: str, counted: int) -> int:
-    """Approve or reject all that wait and that a filter finds; refused where they are not as many as were counted."""
+def decide_all(store: Store, wanted: PairFilter, to: str, reason: str, seen: Many) -> int:
+    """Approve or reject all that wait and that a filter finds; refused where they are not those that were counted."""
     from engine.learning import pairs
 
     return pairs.decide_matching(
@@ -137,7 +148,7 @@ def decide_all(store: Store, wanted: PairFilter, to: str, reason: str, counted: 
         by=store.by,
         reason=reason,
         administrator=True,
-        expected=counted,
+        expected=seen,
         now=store.clock,
     )
 
@@ -160,8 +171,12 @@ def filter_of(store: Store, said: dict[str, str]) -> PairFilter:
     for name, values in known.items():
         if said.get(name) and said[name] not in values:
             raise InputError(f"{said[name][:40]!r} is no {name} of a pair.", f"Say one of: {', '.join(values)}.")
+    state = said.get("state")
     return PairFilter(
-        state=said.get("state"),
+        state=state,
+        # Of what was edited and waits, the last version; those before it are reached from there.
+        newest=True if state == "pending" else None,
+        begins=said.get("pair"),
         origin=said.get("origin"),
         platform=said.get("platform"),
         channel=said.get("channel"),

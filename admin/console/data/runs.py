@@ -77,14 +77,12 @@ def start(store: Store, scope: str) -> RunRow:
     return row
 
 
-def resume(store: Store, run_id: str) -> RunRow:
-    """Go on with a run that was stopped or failed."""
-    from engine.learning.runs import check_resumable, find_run
+def resume(store: Store, seen: RunRow) -> RunRow:
+    """Go on with a run that was stopped or failed; refused where it is in another state by now."""
+    from engine.learning.stopping import resume_run
 
     database = store.writable()
-    with database.read() as session:
-        row = find_run(session, run_id)
-    check_resumable(database.home, row)
+    row = resume_run(database, database.home, run_id=seen.id, by=store.by, expected=seen.state, now=store.clock)
     store.spawn(row.id)
     return row
 

@@ -46,12 +46,13 @@ class AdaptersScreen(ConsoleScreen):
         "better takes a reason. Roll back takes what serves that scope out, rejects it, and goes back to the one "
         "before. An adapter's scope is that of the pairs it was trained on; it cannot be put in service for another."
     )
-    CHANGES = frozenset({"promote", "roll_back", "reject", "retire"})
+    CHANGES = frozenset({"promote", "roll_back", "reject", "retire", "evaluate"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "promote", "Promote"),
         Binding("b", "roll_back", "Roll back"),
         Binding("x", "reject", "Reject"),
         Binding("t", "retire", "Retire"),
+        Binding("e", "evaluate", "Measure", tooltip="Have the gate measure it on held-out references"),
         Binding("o", "open_run", "Its run"),
         Binding("c", "compare", "Compare"),
         Binding("s", "only", "State", tooltip="Show only one state"),
@@ -63,6 +64,8 @@ class AdaptersScreen(ConsoleScreen):
         self._found: data.Adapters | None = None
         self._only = ""
         self._wanted_row = ""
+        #: Measured by processes that were started here and have not ended.
+        self._measuring: set[str] = set()
 
     def body(self) -> ComposeResult:
         """The table and what is under the cursor."""
@@ -112,11 +115,14 @@ class AdaptersScreen(ConsoleScreen):
         if not rows:
             nothing = "There is no adapter yet: a fine-tune makes one once there are approved pairs (4 starts one)."
             self.query_one("#about", Static).update(nothing)
+            self.query_one("#detail").border_title = "Details"
         self._show_details()
 
     def go_to(self, adapter: str) -> None:
         """Put the cursor on an adapter, now or once it is loaded."""
         self._only = ""
+        if self._found is not None:
+            self.show(self._found)
         if not self.query(LiveTable) or not self.query_one(LiveTable).select(adapter):
             self._wanted_row = adapter
 
@@ -179,6 +185,8 @@ class AdaptersScreen(ConsoleScreen):
                 "another administrator confirms it.\n",
                 "bold yellow",
             )
+        if row.id in self._measuring:
+            text.append("It is being measured; the gate follows.\n", "bold cyan")
         pairs = ", ".join(f"{count:,} {origin}" for origin, count in sorted(found.pairs.items()))
         seen = self._found.figures.get(row.id) if self._found else None
         lines = [
@@ -217,10 +225,8 @@ class AdaptersScreen(ConsoleScreen):
         adapter = self.query_one(LiveTable).current
         if not adapter:
             return
-        try:
-            seen = await self.ask(lambda: data.proposal(self.store, adapter))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        seen = await self.prepared(lambda: data.proposal(self.store, adapter))
+        if seen is None:
             return
         serves = "the base" if seen.serves == "base" else seen.serves
         asks = Text(f"\nPut {adapter} in service for {seen.adapter.scope}, in place of {serves}?")
@@ -232,11 +238,14 @@ class AdaptersScreen(ConsoleScreen):
         parts: list[RenderableType] = [gate(seen.gate, self.store.zone, width=min(DIALOG, self.app.size.width) - 10)]
         if seen.against is not None:
             parts.append(Text(f"\n! {seen.against.message}\n  To promote it all the same, say why.", "bold yellow"))
-        reason = await self.app.push_screen_wait(
-            Promotion(f"Promote {adapter}", Group(*parts, asks), verb="Promote", needs_reason=seen.against is not None)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.promote(self.store, seen, reason), self._moved_told)
+
+        why = seen.against is not None
+        await self.app.push_screen_wait(
+            Promotion(f"Promote {adapter}", Group(*parts, asks), verb="Promote", needs_reason=why, does=does)
         )
-        if reason is not None:
-            await self.act(lambda: data.promote(self.store, seen, reason), self._moved_told)
 
     @work(group="act")
     async def action_roll_back(self) -> None:
@@ -244,19 +253,19 @@ class AdaptersScreen(ConsoleScreen):
         row = self._current()
         if row is None:
             return
-        try:
-            seen = await self.ask(lambda: data.way_back(self.store, row.scope))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        seen = await self.prepared(lambda: data.way_back(self.store, row.scope))
+        if seen is None:
             return
         back_to = "The base" if seen.back_to == "base" else seen.back_to
         about = (
             f"{seen.serves} goes out of service for {seen.scope} and is rejected: the same pairs and settings are not "
             f"offered again. {back_to} serves then."
         )
-        reason = await self.app.push_screen_wait(Confirm(f"Roll back {seen.scope}", about, needs_reason=True))
-        if reason is not None:
-            await self.act(lambda: data.roll_back(self.store, seen, reason), self._moved_told)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.roll_back(self.store, seen, reason), self._moved_told)
+
+        await self.app.push_screen_wait(Confirm(f"Roll back {seen.scope}", about, needs_reason=True, does=does))
 
     @work(group="act")
     async def action_reject(self) -> None:
@@ -265,9 +274,11 @@ class AdaptersScreen(ConsoleScreen):
         if row is None:
             return
         about = f"{row.id} of {row.scope} is rejected: the same pairs and settings are not offered again."
-        reason = await self.app.push_screen_wait(Confirm(f"Reject {row.id}", about, needs_reason=True))
-        if reason is not None:
-            await self.act(lambda: data.remove(self.store, "reject", row.id, reason), self._moved_told)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.remove(self.store, "reject", row, reason), self._moved_told)
+
+        await self.app.push_screen_wait(Confirm(f"Reject {row.id}", about, needs_reason=True, does=does))
 
     @work(group="act")
     async def action_retire(self) -> None:
@@ -279,9 +290,11 @@ class AdaptersScreen(ConsoleScreen):
             f"It serves {row.scope} now; the next wider scope or the base does then. " if row.state == "active" else ""
         )
         about = f"{row.id} is retired. {serves}It can be promoted again later."
-        reason = await self.app.push_screen_wait(Confirm(f"Retire {row.id}", about, asks_reason=True))
-        if reason is not None:
-            await self.act(lambda: data.remove(self.store, "retire", row.id, reason), self._moved_told)
+
+        async def does(reason: str) -> None:
+            await self.change(lambda: data.remove(self.store, "retire", row, reason), self._moved_told)
+
+        await self.app.push_screen_wait(Confirm(f"Retire {row.id}", about, asks_reason=True, does=does))
 
     def _moved_told(self, move: Move) -> str:
         serves = "the base" if move.serves == "base" else move.serves
@@ -292,6 +305,37 @@ class AdaptersScreen(ConsoleScreen):
         if move.also_retired:
             told += f" Out of service with its base: {', '.join(move.also_retired)}."
         return f"{told} {notes}".strip()
+
+    @work(group="ask")
+    async def action_evaluate(self) -> None:
+        """Have the gate measure it, in a process of its own."""
+        row = self._current()
+        if row is None:
+            return
+        if row.id in self._measuring:
+            self.notify(f"{row.id} is being measured.", severity="warning")
+            return
+        about = (
+            f"Base, what serves {row.scope} and {row.id} write of the held-out conversations, which takes minutes: on "
+            "the engine that runs, else in a process of its own. It goes on when this console is left."
+        )
+        if await self.app.push_screen_wait(Confirm(f"Measure {row.id}", about, verb="Measure")) is not None:
+            self._measuring.add(row.id)
+            self._show_details()
+            self._measure(row.id)
+
+    @work(group="measure")
+    async def _measure(self, adapter: str) -> None:
+        try:
+            await self.ask(lambda: self.store.evaluate(adapter))
+        except RedraftError as error:
+            self.console_app.refused(error)
+        else:
+            self.notify(f"{adapter} was measured: its details have the gate.", markup=False)
+            self.console_app.changed()
+        finally:
+            self._measuring.discard(adapter)
+        self._show_details()
 
     def action_open_run(self) -> None:
         """The fine-tune that made it."""

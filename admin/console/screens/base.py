@@ -3,7 +3,9 @@
 A screen says how to :meth:`ConsoleScreen.load` (in a thread, no widgets) and how to :meth:`ConsoleScreen.show` what
 came (on the loop, no waiting). It is loaded when it is opened and whenever somebody has changed something; what is on
 the screen stays there, marked by the problem, while the database or the engine is away. :meth:`ConsoleScreen.act` is
-the one way to change anything: one change at a time, refusals as sentences, nothing on a console that only reads.
+the one way to change anything: one change at a time, refusals as sentences, nothing on a console that only reads. A
+dialog with something typed in it changes by :meth:`ConsoleScreen.change` instead and tells refusals itself, so that
+nothing is typed twice.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Input, TextArea
 
+from admin.console.defects import Guarded
 from admin.console.store import Store, in_thread
 from admin.console.widgets.header import Problem, StatusLine, Tabs
 from storage.errors import RedraftError
@@ -37,7 +40,7 @@ SLOW_S = 1.0
 AFTER_KEYS_S = 0.06
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(Guarded, Screen[None]):
     """See the file.
 
     Attributes:
@@ -66,6 +69,7 @@ class ConsoleScreen(Screen[None]):
         self.loaded = False
         self._wanted = False
         self._loading = False
+        self._preparing = False
         self._there = asyncio.Event()
 
     @property
@@ -155,8 +159,9 @@ class ConsoleScreen(Screen[None]):
             self.query_one(Problem).told = (error.message, error.hint)
             return
         except Exception as error:
-            self.console_app.unexpected(error)
-            self.query_one(Problem).told = (f"Something went wrong that should not have ({type(error).__name__}).", "")
+            kept = self.console_app.kept(error)
+            self.console_app.refused(kept)
+            self.query_one(Problem).told = (kept.message, "")
             return
         self.query_one(Problem).told = ("", "")
         self.loaded = True
@@ -187,23 +192,50 @@ class ConsoleScreen(Screen[None]):
 
     # Acting -------------------------------------------------------------------------------------------------------
 
+    async def prepared(self, call: Callable[[], T]) -> T | None:
+        """What a question to a person needs, read in a thread; None where it was refused or nobody waits for it.
+
+        A key that is pressed once more meanwhile asks no second time, and somebody who has gone to another screen is
+        not asked there.
+        """
+        if self._preparing:
+            return None
+        self._preparing = True
+        try:
+            found = await self.ask(call)
+        except RedraftError as error:
+            self.console_app.refused(error)
+            return None
+        finally:
+            self._preparing = False
+        return found if self.app.screen is self else None
+
     async def act(self, call: Callable[[], T], said: Callable[[T], str] | str = "") -> T | None:
-        """Change something in a thread, say what was done, and load anew; None where it was refused.
+        """:meth:`change`, whose refusals are told in passing: None then."""
+        try:
+            return await self.change(call, said)
+        except RedraftError as error:
+            self.console_app.refused(error)
+            return None
+
+    async def change(self, call: Callable[[], T], said: Callable[[T], str] | str = "") -> T:
+        """Change something in a thread, say what was done, and load anew.
 
         Changes are made in the order of the keys that asked for them, whatever screen they come from.
+
+        Raises:
+            RedraftError: it was refused, or something went wrong that should not have.
         """
         with self.console_app.working():
             async with self.store.turn:
                 try:
                     done = await in_thread(call)
-                except RedraftError as error:
-                    self.console_app.refused(error)
+                except RedraftError:
                     if not self.gone:
                         self.reload()
-                    return None
+                    raise
                 except Exception as error:
-                    self.console_app.unexpected(error)
-                    return None
+                    raise self.console_app.kept(error) from error
         words = said if isinstance(said, str) else said(done)
         if words:
             self.notify(words, markup=False)

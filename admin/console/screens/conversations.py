@@ -1,7 +1,7 @@
 """Conversations: what is stored, found by its words; one with its summaries; a summary by hand; forgetting.
 
 Private ones are covered until they are opened, and the opening is a line of the ledger. What the model wrote is covered
-too, until it is asked for: whoever has seen it can write no blind summary of that conversation any more.
+too, until it is asked for, and that is a line as well: :mod:`engine.learning.blind` decides by it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from admin.console.screens.base import ConsoleScreen
 from admin.console.widgets.dialogs import Confirm, Write
 from admin.console.widgets.diff import MOST_LINES, dialogue
 from admin.console.widgets.table import Column, LiveTable, Row
+from engine.learning.blind import ByHand
 from engine.learning.browsing import Opened
 from engine.learning.erasure import Erased, Preview
 from storage.console_queries import ConversationLine
-from storage.errors import RedraftError
+from storage.errors import NotPermitted, RedraftError
 
 _KEPT = 32
 
@@ -38,7 +39,8 @@ class ConversationsScreen(ConsoleScreen):
     ABOUT = (
         "Every conversation that is stored, the one read last first. / searches the words of public ones and of files, "
         "and titles and channels of all. Enter opens a private one, which the ledger keeps. v uncovers what the model "
-        "wrote; before that, w lets you write a summary of your own, which becomes a blind pair. D erases a "
+        "wrote, which it keeps too: w lets you write a summary of your own, and that is a blind pair only where "
+        "nothing tells that you have seen the model's. D erases a "
         "conversation with everything that was made of it, after saying what that is; it cannot be taken back."
     )
     CHANGES = frozenset({"write", "forget"})
@@ -62,6 +64,8 @@ class ConversationsScreen(ConsoleScreen):
         self._opened: dict[str, Opened] = {}
         #: Conversations whose summaries were shown here.
         self._seen: set[str] = set()
+        #: Public when the list was read, and private when their texts were.
+        self._private: set[str] = set()
         self._wanted_row = ""
         self._last = ""
 
@@ -73,7 +77,7 @@ class ConversationsScreen(ConsoleScreen):
                 yield Input(placeholder="words; / goes here, Enter searches, Escape leaves", id="search", compact=True)
                 yield LiveTable(
                     Column("read", 6, right=True),
-                    Column("from", 18, flexible=True),
+                    Column("from", 10, flexible=True),
                     Column("channel", 12, from_width=70),
                     Column("messages", 8, right=True),
                     Column("summaries", 9, right=True),
@@ -100,8 +104,11 @@ class ConversationsScreen(ConsoleScreen):
             return
         before, self._lines = self._lines, {line.id: line for line in found.lines}
         for key, line in self._lines.items():
-            if before.get(key) != line and not line.private:
+            was = before.get(key)
+            # Public ones are read anew; what is private now is covered until somebody opens it as such.
+            if was != line and not (line.private and was is not None and was.private):
                 self._opened.pop(key, None)
+                self._private.discard(key)
         for key in before.keys() - self._lines.keys():
             self._opened.pop(key, None)
         searched = found.asked.words
@@ -153,16 +160,26 @@ class ConversationsScreen(ConsoleScreen):
     @work(group="texts", exclusive=True)
     async def _read(self) -> None:
         line = self._current()
-        if line is None or line.private or line.id in self._opened:
+        if line is None or self._covered(line) or line.id in self._opened:
             return
-        await self._open(line)
-
-    async def _open(self, line: ConversationLine) -> None:
         try:
-            found = await self.ask(lambda: data.open_one(self.store, line.id, private=line.private))
+            found = await self.ask(lambda: data.open_one(self.store, line.id, asked=False))
+        except NotPermitted:
+            self._private.add(line.id)
+            self._show_text()
         except RedraftError as error:
             self.console_app.refused(error)
-            return
+        else:
+            self._keep(line, found)
+
+    def _covered(self, line: ConversationLine) -> bool:
+        return line.private or line.id in self._private
+
+    def _not_open(self, line: ConversationLine) -> None:
+        told = "Open it first (Enter): it is private." if self._covered(line) else "It is being read."
+        self.notify(told, severity="warning")
+
+    def _keep(self, line: ConversationLine, found: Opened) -> None:
         self._opened[line.id] = found
         while len(self._opened) > _KEPT:
             del self._opened[next(iter(self._opened))]
@@ -173,12 +190,13 @@ class ConversationsScreen(ConsoleScreen):
         line = self._current()
         shown = self.query_one("#text", Static)
         if line is None:
+            self.query_one("#detail").border_title = "Conversation"
             shown.update(Text("Nothing is stored that fits." if self.loaded else "Looking …", "dim"))
             return
         self.query_one("#detail").border_title = Text(words.line_of(line.title or line.id, 60))
         found = self._opened.get(line.id)
         if found is None:
-            told = "Private. Enter opens it; the ledger keeps that you did." if line.private else "Reading …"
+            told = "Private. Enter opens it; the ledger keeps that you did." if self._covered(line) else "Reading …"
             shown.update(Text(told, "dim"))
             return
         shown.update(self._told(line, found))
@@ -240,51 +258,53 @@ class ConversationsScreen(ConsoleScreen):
     async def action_uncover(self) -> None:
         """Open a private one; the ledger keeps it."""
         line = self._current()
-        if line is not None and line.private and line.id not in self._opened:
-            async with self.store.turn:
-                await self._open(line)
-            if line.id in self._opened:
-                self.notify("The ledger has it that you opened it.", timeout=4)
+        if line is None or not self._covered(line) or line.id in self._opened:
+            return
+        told = "The ledger has it that you opened it."
+        found = await self.act(lambda: data.open_one(self.store, line.id, asked=True), told)
+        if found is not None:
+            self._keep(line, found)
 
-    def action_summaries(self) -> None:
-        """Uncover what the model wrote of it."""
+    @work(group="ask")
+    async def action_summaries(self) -> None:
+        """Uncover what the model wrote of it, which is recorded: it decides what counts as blind."""
         line = self._current()
-        if line is None:
+        if line is None or line.id in self._seen:
             return
         if line.id not in self._opened:
-            self.notify("Open it first (Enter): it is private.", severity="warning")
+            self._not_open(line)
+            return
+        try:
+            await self.change(lambda: data.uncover(self.store, line.id))
+        except RedraftError as error:
+            self.console_app.refused(error)
             return
         self._seen.add(line.id)
         self._show_text()
 
     @work(group="ask")
     async def action_write(self) -> None:
-        """A summary by hand, blind."""
+        """A summary by hand: a blind one where its author has seen none of the model's."""
         line = self._current()
         if line is None:
             return
         found = self._opened.get(line.id)
         if found is None:
-            self.notify("Open it first (Enter): it is private.", severity="warning")
+            self._not_open(line)
             return
-        if line.id in self._seen:
-            told = "You have seen what the model wrote of it: a blind summary has to be written without."
-            self.notify(told, severity="warning")
+        seen = await self.prepared(lambda: data.why_not_blind(self.store, line.id))
+        if seen is None:
             return
         messages = found.conversation.messages
         said = (f"{one.author}: {words.line_of(one.text, 4000)}" for one in messages[:MOST_LINES])
-        above = Text("\n").join(map(dialogue, said))
-        text = await self.app.push_screen_wait(Write(f"A summary of {words.line_of(line.title, 40)}", "", above))
-        if text is None:
-            return
-        await self.act(
-            lambda: data.write(self.store, line.id, text),
-            lambda arrival: (
-                f"Kept as a blind pair ({arrival.pair.state}, {arrival.pair.split})."
-                if arrival.pair
-                else "Kept as feedback."
-            ),
-        )
+        counts = f"{seen} So yours counts as an edit, and not as a blind reference.\n" if seen else ""
+        above = Text.assemble((counts, "yellow"), Text("\n").join(map(dialogue, said)))
+
+        async def keep(text: str) -> None:
+            await self.change(lambda: data.write(self.store, line.id, text), _kept)
+
+        title = f"{'A summary' if seen else 'A blind summary'} of {words.line_of(line.title, 40)}"
+        await self.app.push_screen_wait(Write(title, "", above, does=keep))
 
     @work(group="ask")
     async def action_forget(self) -> None:
@@ -292,15 +312,12 @@ class ConversationsScreen(ConsoleScreen):
         line = self._current()
         if line is None:
             return
-        try:
-            seen = await self.ask(lambda: data.preview(self.store, line.id))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        seen = await self.prepared(lambda: data.preview(self.store, line.id))
+        if seen is None:
             return
         agreed = await self.app.push_screen_wait(Confirm("Forget this conversation", _takes(seen), verb="Erase"))
-        if agreed is not None:
+        if agreed is not None and await self.act(lambda: data.forget(self.store, seen), _took) is not None:
             self._opened.pop(line.id, None)
-            await self.act(lambda: data.forget(self.store, line.id), _took)
 
     def action_compare(self) -> None:
         """Have base, active and candidate summarise it."""
@@ -316,6 +333,15 @@ class ConversationsScreen(ConsoleScreen):
     def action_copy(self) -> None:
         """Copy the id."""
         self.console_app.copy(self.query_one(LiveTable).current)
+
+
+def _kept(done: ByHand) -> str:
+    pair = done.arrival.pair
+    if pair is None:
+        return "Kept as feedback."
+    if not done.arrival.new:
+        return "Just this summary of the conversation is there already."
+    return f"Kept as {'an edit' if done.seen else 'a blind pair'} ({pair.state}, {pair.split})."
 
 
 def _takes(seen: Preview) -> Text:

@@ -144,7 +144,7 @@ class HealthScreen(ConsoleScreen):
         try:
             await self.ask(look)
         except Exception as error:
-            self.console_app.unexpected(error)
+            self.console_app.refused(self.console_app.kept(error))
         finally:
             self._examining = False
             timer.stop()

@@ -216,10 +216,8 @@ class RunsScreen(ConsoleScreen):
     @work(group="ask")
     async def action_start(self) -> None:
         """Begin one now, for a scope."""
-        try:
-            scopes = await self.ask(lambda: data.scopes(self.store))
-        except RedraftError as error:
-            self.console_app.refused(error)
+        scopes = await self.prepared(lambda: data.scopes(self.store))
+        if scopes is None:
             return
         if not scopes:
             self.notify("No scope has an approved pair to train on.", severity="warning")
@@ -259,7 +257,7 @@ class RunsScreen(ConsoleScreen):
             return
         about = f"The run {row.id} goes on from its last checkpoint, with the pairs and settings that it began with."
         if await self.app.push_screen_wait(Confirm("Resume the run", about, verb="Resume")) is not None:
-            await self.act(lambda: data.resume(self.store, row.id), f"The run {row.id} goes on.")
+            await self.act(lambda: data.resume(self.store, row), f"The run {row.id} goes on.")
 
     def action_report(self) -> None:
         """The HTML report: in a browser where there is one, else where it is."""

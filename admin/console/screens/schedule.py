@@ -169,32 +169,29 @@ class ScheduleScreen(ConsoleScreen):
 
     @work(group="ask")
     async def action_edit(self) -> None:
-        """Cron line, time zone, threshold; asked again where one of them cannot be used."""
+        """Cron line, time zone, threshold; the form stays while one of them cannot be used."""
         if self._found is None:
             return
         seen = self._found.plan
-        said: dict[str, str] | None = {
-            "expression": seen.expression,
-            "timezone": seen.timezone,
-            "min_new_pairs": str(seen.min_new_pairs),
-        }
-        above = ""
-        while said is not None:
-            fields = [
-                Field("expression", "Cron line", said["expression"], "30 2 * * *; empty is never"),
-                Field("timezone", "Time zone", said["timezone"], "Europe/Berlin; empty is the machine's own"),
-                Field("min_new_pairs", "New approved pairs that a fine-tune wants", said["min_new_pairs"], "25"),
-            ]
-            said = await self.app.push_screen_wait(Form("Edit the schedule", fields, Text(above, "yellow")))
-            if said is None:
-                return
+        fields = [
+            Field("expression", "Cron line", seen.expression, "30 2 * * *; empty is never"),
+            Field("timezone", "Time zone", seen.timezone, "Europe/Berlin; empty is the machine's own"),
+            Field("min_new_pairs", "New approved pairs that a fine-tune wants", str(seen.min_new_pairs), "25"),
+        ]
+
+        async def keep(said: dict[str, str]) -> None:
+            nonlocal seen
+            what = _checked(said)
             try:
-                what = _checked(said)
-            except RedraftError as error:
-                above = f"{error.message} {error.hint}".strip()
-                continue
-            await self.act(lambda: change(self.store, seen, **what), "The schedule was changed.")  # noqa: B023
-            return
+                await self.change(lambda: change(self.store, seen, **what), "The schedule was changed.")
+            except InputError as error:
+                now = await self.ask(lambda: shown(self.store))
+                if now.plan.version == seen.version:
+                    raise
+                seen = now.plan
+                raise InputError(error.message, f"{error.hint} Enter once more puts yours in place of that.") from error
+
+        await self.app.push_screen_wait(Form("Edit the schedule", fields, does=keep))
 
     @work(group="ask")
     async def action_pause(self) -> None:

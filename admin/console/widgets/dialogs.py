@@ -1,17 +1,18 @@
 """What the console asks before it acts: whether, why, which, and a text. Each gives back an answer, or None for no.
 
-They are asked with ``push_screen_wait`` from a worker; none of them acts itself.
+They are asked with ``push_screen_wait`` from a worker. One that is handed what to do with its answer stays open until
+that is done: a refusal is told in it, and what a person has typed is still there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -20,17 +21,26 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
+from admin.console.defects import Guarded
+from storage.errors import RedraftError
+
 T = TypeVar("T")
 
 
-class Dialog(ModalScreen[T], Generic[T]):
-    """A box over the screen; ``Escape`` is no."""
+class Dialog(Guarded, ModalScreen[T | None], Generic[T]):
+    """A box over the screen; ``Escape`` is no.
+
+    Args:
+        does: what is done with the answer; where it refuses with a :class:`RedraftError`, the box stays with what was
+            typed.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "refuse", "Cancel")]
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, does: Callable[[T], Awaitable[object]] | None = None) -> None:
         super().__init__()
-        self._title = title
+        self._title, self._does = title, does
+        self._doing = False
 
     def compose(self) -> ComposeResult:
         """The box, what is in it, and the keys."""
@@ -39,15 +49,50 @@ class Dialog(ModalScreen[T], Generic[T]):
         box.border_title = Text(self._title)
         with box:
             yield from self.body()
+            yield Static("", id="wanting", classes="wanting", markup=False)
             yield Footer(show_command_palette=False)
 
     def body(self) -> ComposeResult:
         """What is in the box."""
         yield from ()
 
+    def tell(self, text: str) -> None:
+        """Say what is wanting, under what was typed."""
+        wanting = self.query_one("#wanting", Static)
+        wanting.update(text)
+        wanting.display = bool(text)
+
+    def answer(self, answer: T) -> None:
+        """Have it done, or give it back where that is for somebody else to do."""
+        if self._does is None:
+            self.dismiss(answer)
+        elif not self._doing:
+            self._doing = True
+            self._do(answer)
+
+    @work(group="answer")
+    async def _do(self, answer: T) -> None:
+        assert self._does is not None
+        self.tell("…")
+        try:
+            await self._does(answer)
+        except RedraftError as error:
+            self.refused(error)
+        else:
+            self.dismiss(answer)
+        finally:
+            self._doing = False
+
+    def refused(self, error: RedraftError) -> None:
+        """It was not done: what was typed stays, with the reason under it."""
+        self.tell(f"✕ {error.message} {error.hint}".strip())
+
     def action_refuse(self) -> None:
-        """Nothing is done."""
-        self.dismiss(None)
+        """Nothing is done; not while it is being done."""
+        if self._doing:
+            self.tell("It is being written; one moment.")
+        else:
+            self.dismiss(None)
 
 
 class ReasonInput(Input):
@@ -60,8 +105,8 @@ class ReasonInput(Input):
             super().__init__()
             self.reason = reason
 
-    def __init__(self, offers: Sequence[str], *, placeholder: str, id: str, max_length: int) -> None:
-        super().__init__(placeholder=placeholder, id=id, max_length=max_length)
+    def __init__(self, value: str, offers: Sequence[str], *, placeholder: str, id: str, max_length: int) -> None:
+        super().__init__(value, placeholder=placeholder, id=id, max_length=max_length)
         self._offers = offers
 
     async def _on_key(self, event: events.Key) -> None:
@@ -73,7 +118,7 @@ class ReasonInput(Input):
         await super()._on_key(event)
 
 
-class Confirm(Dialog[str | None]):
+class Confirm(Dialog[str]):
     """Whether to do something, and why; the answer is the reason, an empty one where none is needed.
 
     Args:
@@ -82,6 +127,7 @@ class Confirm(Dialog[str | None]):
         verb: what the key that agrees is called.
         needs_reason: a reason has to be typed.
         offers: reasons that ``1`` to ``9`` put in.
+        reason: what stands there at first.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "agree", "Yes"), Binding("n", "refuse", "No")]
@@ -96,8 +142,11 @@ class Confirm(Dialog[str | None]):
         asks_reason: bool = False,
         offers: Sequence[str] = (),
         placeholder: str = "Why? The ledger keeps it. Enter is done.",
+        reason: str = "",
+        does: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
-        super().__init__(title)
+        super().__init__(title, does)
+        self._reason = reason
         self._about, self._verb, self._needed, self._offers = about, verb, needs_reason, tuple(offers)
         self._asked = needs_reason or asks_reason
         self._placeholder = placeholder
@@ -109,8 +158,7 @@ class Confirm(Dialog[str | None]):
             for number, offer in enumerate(self._offers, 1):
                 yield Static(Text.assemble((f" {number} ", "bold reverse"), f" {offer}"), classes="offer")
         if self._asked:
-            yield ReasonInput(self._offers, placeholder=self._placeholder, id="reason", max_length=500)
-            yield Static("", id="wanting", classes="wanting")
+            yield ReasonInput(self._reason, self._offers, placeholder=self._placeholder, id="reason", max_length=500)
 
     def on_mount(self) -> None:
         """A reason is typed at once."""
@@ -122,24 +170,35 @@ class Confirm(Dialog[str | None]):
         """``y`` and ``n`` are letters where a reason is typed."""
         return not (self._asked and action == "agree") or None
 
+    def refused(self, error: RedraftError) -> None:
+        """Where no reason was typed there is nothing to keep, and what was asked does not hold any more."""
+        if self._asked:
+            super().refused(error)
+        else:
+            from admin.console.app import ConsoleApp
+
+            self.dismiss(None)
+            assert isinstance(self.app, ConsoleApp)
+            self.app.refused(error)
+
     @on(ReasonInput.Offered)
     def _took(self, event: ReasonInput.Offered) -> None:
-        self.dismiss(event.reason)
+        self.answer(event.reason)
 
     @on(Input.Submitted, "#reason")
     def _typed(self, event: Input.Submitted) -> None:
         reason = event.value.strip()
         if self._needed and not reason:
-            self.query_one("#wanting", Static).update("A reason is needed; the ledger keeps it.")
+            self.tell("A reason is needed; the ledger keeps it.")
             return
-        self.dismiss(reason)
+        self.answer(reason)
 
     def action_agree(self) -> None:
         """Yes."""
-        self.dismiss("")
+        self.answer("")
 
 
-class Write(Dialog[str | None]):
+class Write(Dialog[str]):
     """A text of a person's own, of several lines.
 
     Args:
@@ -149,9 +208,15 @@ class Write(Dialog[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
 
-    def __init__(self, title: str, text: str, above: RenderableType = "") -> None:
-        super().__init__(title)
-        self._text, self._above = text, above
+    def __init__(
+        self,
+        title: str,
+        text: str,
+        above: RenderableType = "",
+        does: Callable[[str], Awaitable[object]] | None = None,
+    ) -> None:
+        super().__init__(title, does)
+        self._text, self._above, self._warned = text, above, ""
 
     def body(self) -> ComposeResult:
         """What is there to read, and where to write."""
@@ -168,10 +233,19 @@ class Write(Dialog[str | None]):
 
     def action_save(self) -> None:
         """The text as it stands."""
-        self.dismiss(self.query_one("#text", TextArea).text)
+        self.answer(self.query_one("#text", TextArea).text)
+
+    def action_refuse(self) -> None:
+        """What was typed goes with the second ``Escape`` only."""
+        text = self.query_one("#text", TextArea).text
+        if self._doing or text in (self._text, self._warned) or not text.strip():
+            super().action_refuse()
+        else:
+            self._warned = text
+            self.tell("Escape again throws away what you typed.")
 
 
-class Choose(Dialog[str | None]):
+class Choose(Dialog[str]):
     """One of several; the answer is its key."""
 
     def __init__(self, title: str, choices: Sequence[tuple[str, RenderableType]], chosen: str = "") -> None:
@@ -191,7 +265,7 @@ class Choose(Dialog[str | None]):
 
     @on(OptionList.OptionSelected)
     def _chose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss("" if event.option.id == "-" else event.option.id)
+        self.answer("" if event.option.id == "-" else event.option.id or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,19 +278,22 @@ class Field:
     hint: str = ""
 
 
-class Form(Dialog[dict[str, str] | None]):
+class Form(Dialog[dict[str, str]]):
     """Several lines at once; ``Enter`` in any of them is done."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Done", priority=True)]
 
-    def __init__(self, title: str, fields: Sequence[Field], above: RenderableType = "") -> None:
-        super().__init__(title)
-        self._fields, self._above = fields, above
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Field],
+        does: Callable[[dict[str, str]], Awaitable[object]] | None = None,
+    ) -> None:
+        super().__init__(title, does)
+        self._fields = fields
 
     def body(self) -> ComposeResult:
         """The lines with their names."""
-        if self._above:
-            yield Static(self._above, classes="about", markup=False)
         with VerticalScroll(can_focus=False, classes="fields"):
             for field in self._fields:
                 yield Static(field.label, classes="label")
@@ -232,7 +309,7 @@ class Form(Dialog[dict[str, str] | None]):
 
     def action_save(self) -> None:
         """The lines as they stand."""
-        self.dismiss({field.key: self.query_one(f"#field-{field.key}", Input).value.strip() for field in self._fields})
+        self.answer({field.key: self.query_one(f"#field-{field.key}", Input).value.strip() for field in self._fields})
 
 
 class Help(Dialog[None]):

@@ -18,6 +18,8 @@ from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
+from admin.console.defects import Guarded
+
 Cell = Text | str
 
 #: Rows beyond those that can be seen that are put into the table at once; the others follow between keys.
@@ -51,7 +53,7 @@ class Row:
     cells: Sequence[Cell]
 
 
-class LiveTable(DataTable[Cell], inherit_bindings=False):
+class LiveTable(Guarded, DataTable[Cell], inherit_bindings=False):
     """See the file. ``End`` in the last rows asks for more with :class:`More`, where there is more."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

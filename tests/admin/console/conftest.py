@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from admin.console.defects import Defects
 from storage.database import Database
+from storage.errors import RedraftError
 from storage.settings import StorageSettings
 from tests.admin.console.seeding import seed
 
@@ -30,6 +32,24 @@ def seeded(seeded_home: Path, own_home: Path) -> Iterator[Database]:
     database = Database.open(StorageSettings.load())
     yield database
     database.close()
+
+
+@pytest.fixture(autouse=True)
+def no_defect(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The console goes on after a defect; a test does not, unless it is marked ``defects``."""
+    found: list[Exception] = []
+    real = Defects.told
+
+    def told(self: Defects, error: Exception) -> RedraftError:
+        made = real(self, error)
+        if made is not error:
+            found.append(error)
+        return made
+
+    monkeypatch.setattr(Defects, "told", told)
+    yield
+    if found and request.node.get_closest_marker("defects") is None:
+        raise found[0]
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from admin.console.screens.adapters import Promotion
@@ -12,7 +14,7 @@ from engine.learning.promotion import promote
 from engine.learning.registry import find
 from engine.learning.settings import LearningSettings
 from storage.database import Database
-from tests.admin.console.piloting import console, press, said, screen_text, settled, write
+from tests.admin.console.piloting import console, press, said, screen_text, settled, until, write
 from tests.admin.console.seeding import ACTIVE, BEFORE, CANDIDATE
 from tests.engine.learning import making
 
@@ -165,3 +167,45 @@ async def test_keys_lead_to_the_run_and_to_the_comparison(seeded: Database) -> N
         await press(pilot, "o")
         assert app.current_mode == "adapters"
         assert app.screen.query_one(LiveTable).current == CANDIDATE
+
+
+async def test_measuring_asks_first_and_its_gate_is_in_the_details(
+    seeded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go = list[str](), threading.Event()
+
+    def measure(_: object, adapter: str) -> None:
+        asked.append(adapter)
+        assert go.wait(20)
+        with seeded.read() as session:
+            row = find(session, adapter)
+        making.gate(seeded, row, "worse", against=ACTIVE)
+
+    monkeypatch.setattr("admin.console.store.Store.evaluate", measure)
+    app = console("adapters")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        app.screen.query_one(LiveTable).select(CANDIDATE)
+        await press(pilot, "e", "n", "e")
+        assert isinstance(app.screen, Confirm)
+        assert not asked
+        await pilot.press("y")
+        await until(pilot, lambda: "It is being measured" in screen_text(app), "it is told")
+        await pilot.press("e")
+        await until(pilot, lambda: f"{CANDIDATE} is being measured." in said(app), "no second one is begun")
+        go.set()
+        await settled(pilot)
+        assert f"worse than {ACTIVE[:10]}" in screen_text(app)
+    assert asked == [CANDIDATE]
+
+
+async def test_measuring_that_comes_to_nothing_is_told_in_the_words_of_the_command(
+    seeded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_MODEL", "/nowhere/at/all")
+    app = console("adapters")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e", "y")
+        assert f"{app.screen.query_one(LiveTable).current} was not measured." in said(app)[-1]
+        assert "Traceback" not in said(app)[-1]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from textual.widgets import TextArea
+
 from admin.console.screens.corrections import CorrectionsScreen
-from admin.console.widgets.dialogs import Confirm, Write
+from admin.console.widgets.dialogs import Confirm, Form, Write
 from admin.console.widgets.table import LiveTable
 from engine.learning import pairs
 from engine.learning.ledger_check import show
 from storage.console_queries import waiting_pairs
 from storage.database import Database
-from storage.pair_queries import get_pair
+from storage.pair_filters import PairFilter
+from storage.pair_queries import get_pair, pair_page
 from tests.admin.console.piloting import console, press, said, screen_text, settled, write
-from tests.admin.console.seeding import MARIA
+from tests.admin.console.seeding import MARIA, pair
 
 
 def row(database: Database, pair_id: str):  # type: ignore[no-untyped-def]
@@ -159,7 +167,9 @@ async def test_filter_and_order_choose_what_is_shown(seeded: Database) -> None:
         await pilot.press("ctrl+u")
         await write(pilot, "nonsense")
         await press(pilot, "enter")
-        assert "is no state of a pair" in said(app)[-1]
+        assert isinstance(app.screen, Form)
+        assert "is no state of a pair" in screen_text(app)
+        assert "nonsense" in screen_text(app)
 
 
 async def test_words_find_pairs_but_not_in_private_conversations(seeded: Database) -> None:
@@ -200,3 +210,128 @@ async def test_many_are_not_decided_when_they_are_others_than_were_counted(seede
         await press(pilot, "y")
         assert "They were 14 when you were asked, and are 13 now" in said(app)[-1]
     assert waiting(seeded) == 13
+
+
+async def test_many_are_not_decided_when_as_many_others_wait(seeded: Database) -> None:
+    app = console("corrections")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        first = app.screen.query_one(LiveTable).current
+        await press(pilot, "A")
+        pairs.approve(seeded, pair_ids=[first], by="local:jonas", administrator=True)
+        with seeded.write() as session:
+            session.add(pair(950))
+        await press(pilot, "y")
+        assert "are others, though as many, now" in said(app)[-1]
+    assert waiting(seeded) == 14
+
+
+async def test_many_are_not_decided_on_while_what_is_shown_does_not_wait(seeded: Database) -> None:
+    app = console("corrections")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        await press(pilot, "f")
+        await pilot.press("ctrl+u")
+        await write(pilot, "approved")
+        await press(pilot, "enter", "A")
+        assert not app.screen.is_modal
+        assert "These are approved: only what waits is decided on" in said(app)[-1]
+    assert waiting(seeded) == 14
+
+
+async def test_of_an_edited_pair_the_last_version_waits_and_leads_to_the_one_before(seeded: Database) -> None:
+    app = console("corrections")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        first = app.screen.query_one(LiveTable).current
+        await press(pilot, "e")
+        await write(pilot, " Ask Ana on Monday.")
+        await press(pilot, "ctrl+s")
+        table = app.screen.query_one(LiveTable)
+        made = table.current
+        assert first not in table.keys
+        assert len(table.keys) == 14
+        assert f"replaces  {first[:12]}" in screen_text(app)
+        await press(pilot, "o")
+        assert table.keys == [first]
+        await press(pilot, "escape")
+        table.select(made)
+        await settled(pilot)
+        await press(pilot, "a")
+        assert not {first, made} & set(table.keys)
+    assert (row(seeded, first).superseded_by, waiting(seeded)) == (made, 13)
+
+
+async def test_edit_that_is_refused_stays_in_its_form_and_holds_once_more(seeded: Database) -> None:
+    app = console("corrections", by="local:jonas")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        first = app.screen.query_one(LiveTable).current
+        await press(pilot, "e")
+        await write(pilot, " Ask Ana on Monday.")
+        pairs.reject(seeded, pair_ids=[first], by="local:ana", reason="not ours")
+        await press(pilot, "ctrl+s")
+        assert isinstance(app.screen, Write)
+        told = " ".join(screen_text(app).replace("│", " ").split())
+        assert "has changed since you saw it: it is now rejected by local:ana" in told
+        assert app.screen.query_one(TextArea).text.endswith("Ask Ana on Monday.")
+        await press(pilot, "ctrl+s")
+        assert not app.screen.is_modal
+        assert app.screen.query_one(LiveTable).current != first
+    with seeded.read() as session:
+        (made,) = pair_page(session=session, wanted=PairFilter(), order="newest", limit=1)
+    assert made.editor_id == "local:jonas"
+
+
+async def test_undo_takes_back_the_decision_that_is_still_being_written(
+    seeded: Database, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_WAIT_SECONDS", "20")
+    app = console("corrections")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        first, second = app.screen.query_one(LiveTable).keys[:2]
+        await press(pilot, "a")
+        with closing(sqlite3.connect(own_home / "redraft.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await pilot.press("a", "u")
+            other.execute("ROLLBACK")
+        await settled(pilot)
+        assert said(app)[-1] == f"{second[:12]} waits for a decision again."
+    assert [row(seeded, key).state for key in (first, second)] == ["approved", "pending"]
+
+
+async def test_undo_that_a_locked_database_refused_may_be_tried_again(
+    seeded: Database, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_WAIT_SECONDS", "0.2")
+    app = console("corrections")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        first = app.screen.query_one(LiveTable).current
+        await press(pilot, "a")
+        with closing(sqlite3.connect(own_home / "redraft.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await press(pilot, "u")
+            assert "too long" in said(app)[-1]
+            other.execute("ROLLBACK")
+        await press(pilot, "u")
+    assert row(seeded, first).state == "pending"
+
+
+async def test_skip_decides_nothing_and_reject_all_wants_a_reason(seeded: Database) -> None:
+    app = console("corrections")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(LiveTable)
+        second = table.keys[1]
+        await press(pilot, "space")
+        assert table.current == second
+        assert waiting(seeded) == 14
+        await press(pilot, "X", "enter")
+        assert "A reason is needed" in screen_text(app)
+        await write(pilot, "written in a hurry")
+        await press(pilot, "enter")
+        assert said(app)[-1] == "Rejected 14 pairs."
+    line = show(seeded, limit=1).lines[0]
+    assert (line.action, line.person, line.details["reason"]) == ("pairs.rejected", MARIA, "written in a hurry")

@@ -131,6 +131,7 @@ async def test_chats_are_shown_as_the_bot_says_and_down_once_it_is_silent(seeded
         assert "discord degraded since 12:00; It reconnects." in screen_text(app)
 
 
+@pytest.mark.defects
 async def test_defect_is_kept_in_a_file_and_the_console_goes_on(
     seeded: Database, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,3 +182,58 @@ def test_the_pulse_waits_for_no_database_that_is_being_opened(
         go.set()
         thread.join()
         store.close()
+
+
+def _break(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("with words of a conversation")
+
+    monkeypatch.setattr(what, broken)
+
+
+@pytest.mark.defects
+@pytest.mark.parametrize(
+    ("name", "what", "keys"),
+    [
+        ("corrections", "admin.console.screens.corrections.CorrectionsScreen.action_skip", ["space"]),
+        ("corrections", "admin.console.data.corrections.waiting", ["A"]),
+        ("adapters", "admin.console.data.adapters.details", ["down"]),
+        ("adapters", "admin.console.widgets.table.LiveTable._tell", ["down"]),
+        ("runs", "admin.console.screens.runs.RunsScreen._show_run", ["down"]),
+        ("compare", "admin.console.data.compare.systems", ["enter"]),
+        ("schedule", "admin.console.screens.schedule.ScheduleScreen.show", ["r"]),
+    ],
+)
+async def test_defect_anywhere_is_a_sentence_and_the_console_goes_on(
+    name: str, what: str, keys: list[str], seeded: Database, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = console(name)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        _break(monkeypatch, what)
+        await press(pilot, *keys)
+        assert any("(ZeroDivisionError)" in told for told in said(app))
+        await press(pilot, "9", "1", "3")
+        assert app.current_mode == "corrections"
+        assert app.screen.query_one(LiveTable).keys
+        await pilot.press("q")
+    assert app.return_code == 0
+    kept = (own_home / "logs" / "errors.log").read_text()
+    assert "ZeroDivisionError" in kept
+    assert "with words" not in kept
+
+
+@pytest.mark.defects
+async def test_defect_that_comes_again_and_again_ends_the_console_with_a_sentence(
+    seeded: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = console("corrections")
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        _break(monkeypatch, "admin.console.screens.corrections.CorrectionsScreen.action_skip")
+        for _ in range(20):
+            await pilot.press("space")
+    assert app.return_code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("redraft: Something went wrong that should not have (ZeroDivisionError).")
+    assert "Traceback" not in told

@@ -25,6 +25,7 @@ from engine.learning.promotion import promote
 from engine.learning.registry import recover
 from engine.learning.settings import LearningSettings
 from engine.learning.tainted import retraining_owed
+from engine.records import load_conversation
 from storage import connection
 from storage.database import Database
 from storage.errors import InputError, StorageError
@@ -154,6 +155,22 @@ def test_a_preview_counts_what_goes_and_changes_nothing(sqlite: Database) -> Non
     }  # fmt: skip
     assert (found.copies, found.log_lines) == (done.copies, done.log_lines) == (2, 6)
     assert preview(sqlite, sqlite.home, user=IMKE).nothing
+
+
+def test_nothing_goes_where_it_would_be_more_than_was_told(sqlite: Database) -> None:
+    plant(sqlite)
+    told = preview(sqlite, sqlite.home, conversation="shared")
+    with sqlite.read() as session:
+        told_once_more = load_conversation(session, "shared")
+    assert told_once_more is not None
+    summarise(sqlite, told_once_more, "that it rained")
+    with pytest.raises(InputError, match="not what you were told any more; nothing was erased"):
+        forget(sqlite, sqlite.home, LEARNING, conversation="shared", by="local:maria", expected=told)
+    assert journal.pending(sqlite.home) is None and not journal.remembered(sqlite.home)
+    assert preview(sqlite, sqlite.home, conversation="shared").counts["summaries"] == told.counts["summaries"] + 1
+    again = preview(sqlite, sqlite.home, conversation="shared")
+    done = forget(sqlite, sqlite.home, LEARNING, conversation="shared", by="local:maria", expected=again)
+    assert done.counts == again.counts
 
 
 def test_a_conversation_goes_with_everything_under_it(database: Database) -> None:

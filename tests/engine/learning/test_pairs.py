@@ -19,6 +19,7 @@ from engine.learning.pairs import (
     open_pair,
     reject,
     reopen,
+    waiting,
 )
 from engine.learning.settings import LearningSettings
 from storage.database import Database
@@ -222,6 +223,44 @@ def test_a_filter_decides_on_what_waits_in_one_line_of_the_ledger(database: Data
     with database.read() as session:
         states = [(row.source, row.state) for row in list_pairs(session, PairFilter())]
     assert sorted(states) == [("a", "approved")] * 3 + [("a", "rejected"), ("b", "rejected")]
+
+
+def test_a_filter_decides_on_just_those_that_were_counted(database: Database) -> None:
+    first, second = pair(state="pending"), pair(state="pending")
+    keep(database, first)
+    with database.read() as session:
+        seen = waiting(session, PairFilter())
+    keep(database, second)
+    reject(database, pair_ids=[first.id], by="local:ben", reason="not ours")
+    with pytest.raises(PairRefused, match="are others, though as many, now; none was approved"):
+        decide_matching(database, wanted=PairFilter(), to="approved", by="local:ana", administrator=True, expected=seen)
+    with database.read() as session:
+        seen = waiting(session, PairFilter())
+    assert decide_matching(database, wanted=PairFilter(), to="approved", by="local:ana", expected=seen) == 1
+
+
+def test_of_what_was_edited_the_last_version_is_the_newest_until_it_is_rejected(database: Database) -> None:
+    made = arrived(database)
+
+    def newest() -> list[str]:
+        with database.read() as session:
+            return [line.id for line in list_pairs(session, PairFilter(state="pending", newest=True))]
+
+    edited = edit_pair(database, LearningSettings(), pair_id=made.id, text=OTHERWISE, by="slack:U2")
+    assert newest() == [edited.id]
+    reject(database, pair_ids=[edited.id], by="local:ana", reason="worse")
+    assert newest() == [made.id]
+    reopen(database, pair_id=edited.id, by="local:ana")
+    approve(database, pair_ids=[edited.id], by="local:ana")
+    assert newest() == []
+
+
+def test_what_is_only_read_ahead_opens_nothing_private(database: Database) -> None:
+    closed = arrived(database, made=conversation(public=False), author_id="slack:U7")
+    with pytest.raises(NotPermitted, match="is private"):
+        open_pair(database, pair_id=closed.id, by="local:maria", asked=False)
+    assert open_pair(database, pair_id=closed.id, by="slack:U7", asked=False).summary == BETTER
+    assert not show(database).lines
 
 
 def test_pages_of_a_list_are_newest_first_and_leave_none_out(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -384,3 +385,20 @@ def test_all_adapters_in_service_belong_to_one_base(database: Database) -> None:
     assert rollback(database).serves == "base"
     assert states(database)[everywhere.id] == "retired"
     assert rollback(database, scope=TEAM).serves == "base"
+
+
+@pytest.mark.parametrize("act", [promotion.retire, promotion.reject])
+def test_whoever_retires_or_rejects_what_a_colleague_has_moved_is_told_by_whom(
+    database: Database, act: Callable[..., Move]
+) -> None:
+    waiting = candidate(database, seed=2)
+    promotion.reject(
+        database, database.home, LearningSettings(), adapter_id=waiting.id, by="local:ben", reason="drops names"
+    )
+    with pytest.raises(PromotionRefused, match="is rejected now by local:ben, and no longer candidate") as refused:
+        act(
+            database, database.home, LearningSettings(), adapter_id=waiting.id, by=ANA, reason="no longer",
+            expected="candidate",
+        )  # fmt: skip
+    assert "drops names" in refused.value.message
+    assert states(database) == {waiting.id: "rejected"}
