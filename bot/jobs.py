@@ -132,19 +132,24 @@ class Intake:
 
     def _store(self, jobs: list[Job]) -> list[Accepted]:
         moment = self._now()
-        told = []
-        with self._database.write() as session:
-            before = {lane: queries.count_before(session=session, lane=lane) for lane in {job.lane for job in jobs}}
-            for number, job in enumerate(jobs):
-                # Microseconds keep those of one batch in the order in which they came.
-                at = moment + timedelta(microseconds=number)
-                row = ChatJobRow(
+        rows = []
+        for number, job in enumerate({job.key: job for job in reversed(jobs)}.values()):
+            # Microseconds keep those of one batch in the order in which they came.
+            at = moment + timedelta(microseconds=len(jobs) - 1 - number)
+            rows.append(
+                ChatJobRow(
                     key=job.key, platform=job.platform, kind=job.kind, lane=job.lane, person=job.person,
                     payload=job.payload, accepted_at=at, due_at=at,
-                )  # fmt: skip
-                new = bool(queries.insert_jobs(session=session, jobs=[row]))
-                told.append(Accepted(new, before[job.lane]))
-                before[job.lane] += new
+                )
+            )  # fmt: skip
+        with self._database.write() as session:
+            before = {lane: queries.count_before(session=session, lane=lane) for lane in {job.lane for job in jobs}}
+            new = queries.insert_jobs(session=session, jobs=rows)
+        told = []
+        for job in jobs:
+            told.append(Accepted(job.key in new, before[job.lane]))
+            before[job.lane] += job.key in new
+            new.discard(job.key)
         return told
 
 

@@ -21,12 +21,9 @@ from storage.tables import ConversationRow, SummaryRow
 
 def insert_jobs(*, session: Session, jobs: Sequence[ChatJobRow]) -> set[str]:
     """Store jobs; the keys of those that were not there before."""
-    new = set()
-    for job in jobs:
-        statement = _insert(session, ChatJobRow).on_conflict_do_nothing().returning(col(ChatJobRow.key))
-        if session.scalars(statement, [job.model_dump()]).first() is not None:
-            new.add(job.key)
-    return new
+    # In one statement: deliveries come by hundreds at once, and each waits for all of its batch.
+    statement = _insert(session, ChatJobRow).on_conflict_do_nothing().returning(col(ChatJobRow.key))
+    return set(session.scalars(statement, [job.model_dump() for job in jobs])) if jobs else set()
 
 
 def count_before(*, session: Session, lane: str, platform: str = "") -> int:

@@ -128,9 +128,13 @@ class Messages:
                 await self._by_token("DELETE", origin, ORIGINAL)
             first = False
         if first and not origin.update:
-            with contextlib.suppress(MessageGone, TokenOver):
+            try:
                 await self._by_token("PATCH", origin, ORIGINAL, payload(content, edit=True))
                 return True
+            except TokenOver:
+                return False
+            except MessageGone:  # its reader has dismissed it
+                pass
         try:
             await self._by_token("POST", origin, "", payload(content, ephemeral=True))
         except (TokenOver, MessageGone):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import time
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
@@ -181,7 +182,7 @@ class _Heard:
 
         async def on_socket_event_type(_name: str) -> None:
             self.deliveries += 1
-            self.at = asyncio.get_running_loop().time()
+            self.at = time.monotonic()
 
         for listener in (on_shard_connect, on_shard_resumed, on_shard_disconnect, on_socket_event_type):
             discord.client.event(listener)
@@ -191,7 +192,7 @@ class _Heard:
         up = not client.is_closed() and bool(self.up) and len(self.up) >= (client.shard_count or 1)
         found = {"connected": float(up), "connections": float(self.connections), "deliveries": float(self.deliveries)}
         if self.at:
-            found["silence_seconds"] = round(asyncio.get_running_loop().time() - self.at, 1)
+            found["silence_seconds"] = round(time.monotonic() - self.at, 1)
         return found
 
 
