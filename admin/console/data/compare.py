@@ -43,23 +43,34 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Conversations, and the votes on the candidate."""
+    """Conversations, the votes so far, and whether there are more conversations than these."""
 
     choices: Sequence[Choice]
     tallies: Sequence[Tally]
+    more: bool = False
 
 
-def choices(store: Store, kind: Kind) -> Choices:
-    """Stored conversations, the one that was read last first; or held-out ones of the scope ``default``."""
+def choices(store: Store, kind: Kind, rows: int = PAGE, wanted: str = "") -> Choices:
+    """Stored conversations, the one that was read last first; or held-out ones, scope by scope.
+
+    Args:
+        rows: how many of them.
+        wanted: the id of one that is among them wherever it stands.
+    """
     from engine.learning.votes import tally
     from storage.console_queries import conversation_lines
 
     with store.database().read() as session:
         tallies = tally(session)
         if kind == "held-out":
-            return Choices(_held_out(store), tallies)
-        lines = conversation_lines(session=session, limit=PAGE)
-    return Choices([_of(line) for line in lines], tallies)
+            found = _held_out(store, rows + 1)
+            return Choices(found[:rows], tallies, len(found) > rows)
+        lines = list(conversation_lines(session=session, limit=rows + 1))
+        more = len(lines) > rows
+        lines = lines[:rows]
+        if wanted and wanted not in {line.id for line in lines}:
+            lines = [*conversation_lines(session=session, limit=1, ids=[wanted]), *lines]
+    return Choices([_of(line) for line in lines], tallies, more)
 
 
 def _of(line: ConversationLine) -> Choice:
@@ -67,18 +78,20 @@ def _of(line: ConversationLine) -> Choice:
     return Choice(line.id, "recent", line.title or line.id, place, line.private)
 
 
-def _held_out(store: Store) -> list[Choice]:
+def _held_out(store: Store, rows: int) -> list[Choice]:
     from engine.learning.heldout import held_out
     from engine.learning.selection import heldout_pairs, trainable_scopes
 
     settings, found = store.learning(), []
     with store.database().read() as session:
         for scope in trainable_scopes(session, settings):
-            for one in held_out(heldout_pairs(session, scope, settings), most=PAGE):
+            for one in held_out(heldout_pairs(session, scope, settings), most=rows):
                 private = scope.count("/") > 0
                 title = "" if private else one.dialogue.partition("\n")[0]
                 found.append(Choice(one.key, "held-out", title or one.key, scope, private))
-    return found
+            if len(found) >= rows:
+                break
+    return found[:rows]
 
 
 def conversation(store: Store, choice: Choice) -> Conversation:

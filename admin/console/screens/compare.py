@@ -73,6 +73,7 @@ class CompareScreen(ConsoleScreen):
         Binding("d", "differences", "Diff"),
         Binding("h", "kind", "Held-out"),
         Binding("p", "paste", "Paste"),
+        Binding("escape", "newest_candidate", "Newest", show=False, tooltip="The newest candidate again"),
         Binding("x", "cancel", "Stop", show=False, tooltip="Stop writing"),
         Binding("t", "conversation", "Text", tooltip="Show the conversation, or the choice of them"),
     ]
@@ -87,7 +88,11 @@ class CompareScreen(ConsoleScreen):
         self._scope = "default"
         self._asked_for = ""
         self._wanted_row = ""
+        self._rows = data.PAGE
+        #: The conversation that is compared on, and whether it was private then.
+        self._on: data.Choice | None = None
         self._blind = False
+        self._voting = False
         self._voted = False
         self._diff = True
         self._tallies: Sequence[Tally] = ()
@@ -115,8 +120,8 @@ class CompareScreen(ConsoleScreen):
 
     def question(self) -> Callable[[], data.Choices]:
         """The kind of conversations that is chosen from now."""
-        kind = self._kind
-        return lambda: data.choices(self.store, kind)
+        kind, rows, wanted = self._kind, self._rows, self._wanted_row
+        return lambda: data.choices(self.store, kind, rows, wanted)
 
     def show(self, found: data.Choices) -> None:
         """The choice, and the votes."""
@@ -125,17 +130,35 @@ class CompareScreen(ConsoleScreen):
             choices.insert(0, data.Choice(_PASTED, "pasted", "the text that was pasted", "default"))
         self._choices = {one.key: one for one in choices}
         kind = "recent" if self._kind == "recent" else "held out"
-        self.query_one("#choices-pane").border_title = f"Conversations, {kind} ({len(choices):,})"
+        many = f"{len(choices):,}{', more below' if found.more else ''}"
+        chosen = f", with {words.short(self._asked_for)}" if self._asked_for else ""
+        self.query_one("#choices-pane").border_title = Text(f"Conversations, {kind} ({many}){chosen}")
+        now = self._choices.get(self._on.key) if self._on is not None else None
+        if now is not None and self._on is not None and now.private and not self._on.private:
+            # Its channel is private since: nobody has opened it as that.
+            self._forget_conversation()
         table = self.query_one(LiveTable)
         rows = []
         for one in choices:
             title = Text("private, covered", "dim italic") if one.private else Text(words.line_of(one.title, 160))
             rows.append(Row(one.key, (one.scope, title)))
-        table.sync(rows)
+        table.sync(rows, more=found.more)
         if self._wanted_row and table.select(self._wanted_row):
             self._wanted_row = ""
         self._tallies = found.tallies
         self._show_votes()
+
+    @on(LiveTable.More)
+    def _more(self) -> None:
+        if len(self._choices) >= self._rows:
+            self._rows += data.PAGE
+            self.reload()
+
+    def _forget_conversation(self) -> None:
+        self.workers.cancel_group(self, "compare")
+        self._on, self._conversation, self._columns = None, None, []
+        self._show_conversation()
+        self._show_columns()
 
     def go_to(self, subject: str) -> None:
         """A conversation to compare on, or an adapter to compare."""
@@ -179,7 +202,7 @@ class CompareScreen(ConsoleScreen):
         except RedraftError as error:
             self.console_app.refused(error)
             return
-        self._conversation, self._scope, self._voted = told, scope, False
+        self._conversation, self._scope, self._voted, self._on = told, scope, False, choice
         if self._blind:
             self._shuffle.shuffle(systems)
         self._columns = [Writing(system) for system in systems]
@@ -298,6 +321,8 @@ class CompareScreen(ConsoleScreen):
         if not self._columns or not all(one.done and not one.failed for one in self._columns):
             self.notify("Vote once all of them have written.", severity="warning")
             return
+        if self._voting:
+            return
         if self._voted:
             self.notify("You have voted on these; compare another.", severity="warning")
             return
@@ -306,13 +331,22 @@ class CompareScreen(ConsoleScreen):
         compared = [one.system.adapter for one in self._columns]
         preferred = compared[_LETTERS.index(letter)] if letter else ""
         blind, scope = self._blind, self._scope
+        # Before it is kept: a key that is pressed twice votes once.
+        self._voting, columns = True, self._columns
         done = await self.act(
             lambda: data.vote(self.store, scope, compared, preferred, blind=blind),
             "Kept: none is better." if not letter else f"Kept: {letter.upper()} is best.",
         )
-        if done is not None:
+        self._voting = False
+        if done is not None and columns is self._columns:
             self._voted = True
             self._show_columns()
+
+    def action_newest_candidate(self) -> None:
+        """The newest candidate again, in place of an adapter that was chosen on another screen."""
+        if self._asked_for:
+            self._asked_for = ""
+            self.reload()
 
     def action_differences(self) -> None:
         """Word differences, or the texts as they are."""
@@ -322,22 +356,20 @@ class CompareScreen(ConsoleScreen):
     def action_kind(self) -> None:
         """Recent conversations, or held-out ones."""
         self._kind = "held-out" if self._kind == "recent" else "recent"
+        self._rows = data.PAGE
         self.reload()
 
     @work(group="ask")
     async def action_paste(self) -> None:
         """A text of one's own."""
         above = "Name: text lines, or what the command line reads from a file."
-        text = await self.app.push_screen_wait(Write("Paste a conversation", "", above))
-        if not text:
-            return
-        try:
+
+        async def read(text: str) -> None:
             self._pasted = await self.ask(lambda: data.pasted(text))
-        except RedraftError as error:
-            self.console_app.refused(error)
-            return
-        self._wanted_row = _PASTED
-        self.reload()
+
+        if await self.app.push_screen_wait(Write("Paste a conversation", "", above, does=read)):
+            self._wanted_row = _PASTED
+            self.reload()
 
     def action_conversation(self) -> None:
         """The conversation itself in place of the choice, on a terminal that has no room for both."""

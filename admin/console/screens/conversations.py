@@ -297,7 +297,7 @@ class ConversationsScreen(ConsoleScreen):
             return
         messages = found.conversation.messages
         said = (f"{one.author}: {words.line_of(one.text, 4000)}" for one in messages[:MOST_LINES])
-        counts = f"{seen} So yours counts as an edit, and not as a blind reference.\n" if seen else ""
+        counts = f"{seen} So yours counts as an edit, and not as a blind reference.\n\n" if seen else ""
         above = Text.assemble((counts, "yellow"), Text("\n").join(map(dialogue, said)))
 
         async def keep(text: str) -> None:

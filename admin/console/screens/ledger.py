@@ -24,6 +24,16 @@ from engine.learning.ledger_check import Line, Page, Verification
 from storage.errors import RedraftError
 
 _PAGE = 200
+#: The screen of what an action was done to.
+_OPENS = {
+    "adapter": "adapters",
+    "promotion": "adapters",
+    "run": "runs",
+    "pair": "corrections",
+    "conversation": "conversations",
+    "summaries": "conversations",
+    "schedule": "schedule",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +47,8 @@ class Asked:
 def lines_of(store: Store, asked: Asked) -> Page:
     """The newest lines that match."""
     from engine.learning.ledger_check import show
-    from storage.errors import InputError
 
-    said, since = asked.filters, None
-    if said.get("since"):
-        try:
-            since = datetime.fromisoformat(said["since"])
-        except ValueError as error:
-            raise InputError(f"{said['since'][:40]!r} is no date.", "Such as 2026-05-04.") from error
-        since = since.replace(tzinfo=store.zone) if store.zone and since.tzinfo is None else since.astimezone()
+    said, since = asked.filters, since_of(store, asked.filters)
     return show(
         store.database(),
         actions=said.get("action", "").split(),
@@ -54,6 +57,23 @@ def lines_of(store: Store, asked: Asked) -> Page:
         since=since,
         limit=asked.lines,
     )
+
+
+def since_of(store: Store, said: dict[str, str]) -> datetime | None:
+    """The time from which lines are wanted, or None.
+
+    Raises:
+        InputError: what was typed is no date.
+    """
+    from storage.errors import InputError
+
+    if not said.get("since"):
+        return None
+    try:
+        since = datetime.fromisoformat(said["since"])
+    except ValueError as error:
+        raise InputError(f"{said['since'][:40]!r} is no date.", "Such as 2026-05-04.") from error
+    return since.replace(tzinfo=store.zone) if store.zone and since.tzinfo is None else since.astimezone()
 
 
 def verified(store: Store) -> Verification:
@@ -178,10 +198,13 @@ class LedgerScreen(ConsoleScreen):
             Field("subject", "To what", kept("subject", ""), "the id of an adapter, run, pair …"),
             Field("since", "Since", kept("since", ""), "2026-05-04"),
         ]
-        said = await self.app.push_screen_wait(Form("Which lines", fields))
-        if said is not None:
+
+        async def choose(said: dict[str, str]) -> None:
+            since_of(self.store, said)
             self._asked = Asked({name: value for name, value in said.items() if value})
             self.reload()
+
+        await self.app.push_screen_wait(Form("Which lines", fields, does=choose))
 
     def action_clear_filter(self) -> None:
         """All lines."""
@@ -213,19 +236,20 @@ class LedgerScreen(ConsoleScreen):
         verdict.update(text)
 
     def action_open_subject(self) -> None:
-        """What it was done to, on its own screen."""
+        """What it was done to, on its own screen; what has none is told."""
         line = self._lines.get(self.query_one(LiveTable).current)
-        kind = line.action.partition(".")[0] if line else ""
-        screen = {
-            "adapter": "adapters",
-            "promotion": "adapters",
-            "run": "runs",
-            "pair": "corrections",
-            "conversation": "conversations",
-            "schedule": "schedule",
-        }.get(kind)
-        if line is not None and screen is not None:
+        if line is None:
+            return
+        screen = _OPENS.get(line.action.partition(".")[0])
+        if screen is not None and line.subject:
             self.console_app.open_at(screen, line.subject)
+        elif line.action.startswith("pairs."):
+            self.console_app.action_open("corrections")
+            self.notify("It was done to many pairs at once: f finds them by their state, author or scope.", timeout=8)
+        elif line.action.startswith("training."):
+            self.notify("`redraft training show` tells who authorised which platform.", markup=False, timeout=8)
+        else:
+            self.notify(f"There is no screen of its own for {line.action}.", markup=False, severity="warning")
 
     def action_copy(self) -> None:
         """Copy what it was done to."""

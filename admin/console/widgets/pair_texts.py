@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class PairTexts(Container):
     """See the file."""
 
+    _now: Shown | None = None
     _last = ""
 
     def compose(self) -> ComposeResult:
@@ -38,13 +39,16 @@ class PairTexts(Container):
 
     def say(self, text: str) -> None:
         """A sentence in place of a pair: why there is none, or what it takes to see it."""
+        self._now = None
         self._titles("Conversation", "Correction")
         self.query_one("#conversation", Static).update(Text(text, "dim"))
         self.query_one("#correction", Static).update("")
 
     def show(self, shown: Shown) -> None:
         """A pair; another one than before from its top."""
-        pair = shown.pair
+        if shown is self._now:
+            return  # laying out a long conversation anew takes longer than a key may
+        self._now, pair = shown, shown.pair
         draft = f"draft by {words.short(pair.draft_adapter)}" if shown.draft else "written without a draft"
         self._titles(f"Conversation {pair.id[:12]}", f"Correction, {draft}")
         self.query_one("#conversation", Static).update(dialogue(pair.dialogue))

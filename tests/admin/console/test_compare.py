@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from admin.console.screens.compare import CompareScreen
 from admin.console.widgets.dialogs import Write
 from admin.console.widgets.table import LiveTable
+from engine.records import store_conversation
 from storage.console_queries import votes
 from storage.database import Database
 from tests.admin.console.piloting import console, press, said, screen_text, settled, until, write
-from tests.admin.console.seeding import ACTIVE, CANDIDATE
+from tests.admin.console.seeding import ACTIVE, BEFORE, CANDIDATE, NOW, talk
 from tests.admin.console.serving import by_adapter, engine
 from tests.engine.fake_model import FakeModel
 
@@ -99,3 +103,69 @@ async def test_adapter_that_was_asked_for_is_compared(seeded: Database, model: F
         assert app.current_mode == "compare"
         await press(pilot, "enter")
         assert f"candidate {CANDIDATE[:10]}" in screen_text(app)
+
+
+async def test_vote_that_is_pressed_twice_counts_once(seeded: Database, model: FakeModel) -> None:
+    app = console("compare")
+    async with engine(seeded, model), app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "enter")
+        await pilot.press("a", "a", "b")
+        await settled(pilot)
+    with seeded.read() as session:
+        assert len(votes(session=session)) == 1
+
+
+async def test_every_conversation_can_be_reached_and_gone_to(seeded: Database) -> None:
+    with seeded.write() as session:
+        for number in range(130):
+            store_conversation(session, replace(talk(1), id=f"slack:T1/C2/more-{number}"), now=NOW - timedelta(days=90))
+    app = console("compare")
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(LiveTable)
+        assert len(table.keys) == 100
+        await press(pilot, "G")
+        assert len(table.keys) == 154
+        app.open_at("compare", table.keys[-1])
+        await settled(pilot)
+        assert table.current == table.keys[-1]
+    again = console("compare")
+    async with again.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        again.open_at("compare", "slack:T1/C2/more-129")
+        await settled(pilot)
+        assert again.screen.query_one(LiveTable).current == "slack:T1/C2/more-129"
+
+
+async def test_adapter_that_was_chosen_is_told_and_let_go_of(seeded: Database) -> None:
+    app = console("compare")
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        app.open_at("compare", BEFORE)
+        await settled(pilot)
+        assert f"with {BEFORE[:10]}" in screen_text(app)
+        await press(pilot, "escape")
+        assert f"with {BEFORE[:10]}" not in screen_text(app)
+
+
+async def test_word_differences_come_and_go_with_a_key(seeded: Database, model: FakeModel) -> None:
+    app = console("compare")
+    async with engine(seeded, model), app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "enter")
+        assert "of the words of what serves are changed" in screen_text(app)
+        await press(pilot, "d")
+        assert "of the words of what serves are changed" not in screen_text(app)
+
+
+async def test_pasted_text_that_is_none_stays_in_its_form(seeded: Database) -> None:
+    app = console("compare")
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "p")
+        await write(pilot, "no lines with names")
+        await press(pilot, "ctrl+s")
+        assert isinstance(app.screen, Write)
+        assert "no lines with names" in screen_text(app)
+        assert "✕" in screen_text(app)
