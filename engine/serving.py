@@ -253,6 +253,8 @@ class Serving:
         rest = sorted((each for each in idle if each not in gone), key=lambda each: each in serving)
         surplus = max(0, len(self._known) - len(gone) - self._most)
         for adapter in [*gone, *rest[:surplus]]:
+            if self._leases[adapter] or adapter not in self._known:
+                continue  # wanted, or taken off by another, while the one before it was
             # Whoever wants it from now on has it attached again, behind this.
             del self._known[adapter]
             await self._models.between(lambda model, adapter=adapter: model.detach(adapter))  # type: ignore[misc]

@@ -58,11 +58,13 @@ def test_a_hundred_thousand_pairs_come_in_within_their_memory_and_are_looked_at_
 def test_the_gate_finds_no_poison_and_no_parrot_better_and_nothing_honest_worse() -> None:
     result = _result("gate")
     verdicts, parrots = result["verdicts"], result["parrots"]
-    assert sum(verdicts["poisoned"].values()) == 10
-    assert verdicts["honest"]["better"] >= 0.7 * sum(verdicts["honest"].values()) >= 6
+    assert {kind: sum(found.values()) for kind, found in verdicts.items()} == dict.fromkeys(verdicts, 10)
+    assert set(verdicts) == {"honest", "poisoned", "edited"}
+    assert verdicts["honest"]["better"] >= 7
     assert verdicts["poisoned"].get("better", 0) == parrots.get("better", 0) == 0
-    assert verdicts["honest"].get("worse", 0) == verdicts.get("edited", {}).get("worse", 0) == 0
-    assert sum(parrots.values()) >= 27
+    assert verdicts["honest"].get("worse", 0) == verdicts["edited"].get("worse", 0) == 0
+    assert sum(parrots.values()) == 30
+    assert result["most_cpu_seconds"] <= 120
 
 
 def test_full_counts_of_the_fault_tests_survived() -> None:

@@ -279,6 +279,27 @@ async def test_only_so_many_stay_attached_the_least_used_go_and_those_in_use_sta
         assert await asyncio.gather(*held, third) == ["aaa3", "aaa0", "aaa4"]
 
 
+async def test_one_that_is_wanted_while_another_is_taken_off_stays(
+    engine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine("aaa0", "aaa1", "aaa2", default="aaa0") as made:
+        for name in ("aaa0", "aaa1", "aaa2"):
+            await made.writes(adapter=name)
+        ours = made.service.serving
+        monkeypatch.setattr(ours, "_most", 1)  # two too many: the first to go is the one used longest ago
+        between, leases = made.service.batcher.between, []
+
+        async def meanwhile(work: Callable[[Any], Any]) -> Any:
+            if not leases:
+                leases.append(await ours.lease(SummaryRequest(talk(), adapter="aaa2")))
+            return await between(work)
+
+        monkeypatch.setattr(ours._models, "between", meanwhile)
+        await ours._take_off()
+        assert set(made.model.attached) == {"aaa0", "aaa2"}
+        leases[0].release()
+
+
 async def test_a_source_that_fails_is_told_and_the_engine_goes_on_with_the_last_table(engine: Make) -> None:
     async with engine("aone", default="aone") as made:
         assert await made.writes() == "aone"
