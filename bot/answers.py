@@ -116,7 +116,7 @@ class Summaries:
         Args:
             accepted_at: when it was asked for; an engine that is away or busy is waited for from then on.
             still_allowed: asked once the summary is written; raises where the person may not read it any more.
-            sink: hears it while it is written.
+            sink: hears it while it is written; and its place, where the engine's line is full.
 
         Returns:
             The summary's id.
@@ -131,7 +131,10 @@ class Summaries:
         try:
             result = await self._ask(request, sink or Quiet())
         except (EngineBusy, EngineUnavailable) as error:
-            raise _later(error, accepted_at) from error
+            later = _later(error, accepted_at)
+            if sink is not None and isinstance(error, EngineBusy) and isinstance(later, Later):
+                await sink.queued(error.ahead, "")
+            raise later from error
         await still_allowed()
         return await asyncio.to_thread(self._store, person, request, result, read.began)
 

@@ -112,6 +112,12 @@ def waiting(ahead: int) -> str:
     return f"Taken. {_count(ahead, 'request is', 'requests are')} before yours; you are number {ahead + 1}."
 
 
+def in_line(ahead: int, why: str) -> str:
+    """Accepted before, and waiting in the engine's line now; ``why`` is the engine's own sentence, or empty."""
+    line = f"{_count(ahead, 'request is', 'requests are')} before yours; you are number {ahead + 1}." if ahead else ""
+    return " ".join(filter(None, ("Your summary waits.", line, why)))
+
+
 def not_in_channel(channel: str, app: str) -> str:
     """The app is no member of a channel."""
     return f"I am not in {channel}. Type /invite @{app} there, and ask again."

@@ -20,6 +20,7 @@ BENCHMARKS = (
     "learning",
     "gate",
     "faults",
+    "acceptance",
 )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from bot import texts
 from bot.answers import Shown
-from bot.chat import Forbidden, NotThere
+from bot.chat import Forbidden, NotThere, Quiet, Sink
 from bot.jobs import Working
 from bot.slack import blocks
 from bot.slack.blocks import Block
@@ -257,6 +257,33 @@ class Messages:
     ) -> Streamer:
         """A public answer in a thread that shows as it is written."""
         return Streamer(self._slack, channel, thread, user, team, started)
+
+
+class Waiting:
+    """A :class:`bot.chat.Sink` that tells the asker once that their request waits in a line longer than usual.
+
+    Args:
+        inner: hears everything else; None where nobody does.
+        usual: requests before theirs that are told of at acceptance, and not again.
+    """
+
+    def __init__(self, messages: Messages, origin: Origin, working: Working, inner: Sink | None, usual: int) -> None:
+        self._messages, self._origin, self._working = messages, origin, working
+        self._inner, self._usual = inner or Quiet(), usual
+
+    async def queued(self, ahead: int, message: str) -> None:
+        """Tell, unless it was told."""
+        if (ahead >= self._usual or message) and not self._working.progress.get("told"):
+            await self._working.save(told=True)
+            await gently(self._messages.tell(self._origin, texts.in_line(ahead, message)))
+
+    async def progress(self, done: int, total: int) -> None:
+        """Pass it on."""
+        await self._inner.progress(done, total)
+
+    async def sentence(self, text: str) -> None:
+        """Pass it on."""
+        await self._inner.sentence(text)
 
 
 class Streamer:

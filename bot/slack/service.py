@@ -88,7 +88,7 @@ class SlackService:
         said = Feedback(self._database, self._learning, slack, people, messages, reviews, home.publish)
         summarize = Summarize(
             self._database, Summaries(self._database, self._client), history, people, messages, words,
-            team=identity.team,
+            team=identity.team, at_once=settings.chat_summaries_at_once,
         )  # fmt: skip
         admin = self._admin = AdminChannel(self._database, messages, settings.slack_admin_channel)
         changes = self._changes = Changes(self._database, slack, history, people)

@@ -18,7 +18,7 @@ from bot.answers import Summaries, record_shown, shown
 from bot.chat import NotThere, Place, Read
 from bot.jobs import Working
 from bot.slack.history import History
-from bot.slack.messages import Messages, Origin, Streamer
+from bot.slack.messages import Messages, Origin, Streamer, Waiting
 from bot.slack.people import People
 from bot.slack.words import Words
 from bot.when import LONGEST_FOCUS, Ask, NotUnderstood, parse, since
@@ -48,6 +48,7 @@ class Summarize:
 
     Args:
         team: the workspace's id.
+        at_once: summaries under way at once here; people are told where more than those are before theirs.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class Summarize:
         words: Words,
         *,
         team: str,
+        at_once: int = 8,
     ) -> None:
         self._database, self._summaries, self._history = database, summaries, history
         self._people, self._messages, self._words, self._team = people, messages, words, team
+        self._at_once = at_once
 
     async def run(self, working: Working) -> None:
         """Summarise what a job asks for.
@@ -145,7 +148,7 @@ class Summarize:
                 focus=ask.focus,
                 accepted_at=working.accepted_at,
                 still_allowed=still_allowed,
-                sink=streamer,
+                sink=Waiting(self._messages, origin, working, streamer, self._at_once),
             )
             await working.save(summary=summary_id, older=read.older, more=read.more)
         await self._show(working, origin, target, summary_id, streamer, public=public)

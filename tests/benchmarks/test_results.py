@@ -70,3 +70,9 @@ def test_full_counts_of_the_fault_tests_survived() -> None:
     assert results["storage_kill"]["rounds"] == 50
     assert results["storage_writers"]["rounds"] == 1_000
     assert not [name for name, result in results.items() if "failed" in result]
+
+
+def test_two_hundred_commands_at_once_are_stored_and_acknowledged_within_half_a_second() -> None:
+    result = _result("acceptance")
+    assert (result["commands"], result["lost"]) == (200, 0)
+    assert result["stored"]["slowest_p99_ms"] < 500

@@ -100,6 +100,13 @@ async def test_what_cannot_be_read_is_explained_with_examples_and_not_guessed(wo
     assert not any(name.startswith("conversations") for name, _ in world.slack.calls[before:])
 
 
+async def test_a_style_that_the_model_cannot_honour_is_told_with_those_that_it_can(world: World) -> None:
+    channel = world.channel().id
+    talk(world.slack, channel, 3)
+    told = await world.answer(ANA, channel, "1w actions")
+    assert "cannot honour the style “actions”" in told["text"] and "brief and detailed" in told["text"]
+
+
 async def test_help_says_what_can_be_said(world: World) -> None:
     said = (await world.slack.command(ANA, world.channel().id, "help"))["text"]
     assert "`/summarize 2h, 3d, 1w`" in said and "#channel 1d" in said and "&" not in said.replace("&amp;", "")

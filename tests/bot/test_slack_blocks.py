@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot import feedback
 from bot.answers import Sentence, Shown, joined, parts
 from bot.chat import Place
+from bot.feedback import Review
 from bot.slack import blocks, modals
+from bot.slack.home import Home
 from bot.slack.modals import Remembered
+from bot.slack.people import Channel
+from engine import records
+from engine.learning.settings import LearningSettings
+from engine.requests import SummaryRequest
+from storage.database import Database
 from tests.slack_server import rules
-from tests.slack_server.server import texts
+from tests.slack_server.server import buttons, texts
+from tests.storage.samples import conversation, result
 
 LONG = st.one_of(
     st.text(max_size=400),
@@ -103,3 +113,44 @@ def test_what_an_answer_says_of_itself() -> None:
         "<!date^1772323200^",
     ):  # fmt: skip
         assert expected in said
+
+
+async def test_a_home_with_more_than_fits_keeps_the_way_out(database: Database) -> None:
+    """Ten summaries, ten corrections and ten reviews are more blocks than a view takes."""
+
+    class Everybody:
+        async def require(self, person: str, place: Place) -> None: ...
+
+        async def is_member(self, channel: str, user: str) -> bool:
+            return True
+
+        async def channel(self, channel: str) -> Channel:
+            return Channel(channel, "#general", public=True, direct=False, member=True, archived=False)
+
+    class Waiting:
+        def channels(self, person: str) -> list[str]:
+            return ["C1"]
+
+        def waiting(self, person: str, channel: str) -> list[Review]:
+            at = datetime(2026, 3, 1, tzinfo=UTC)
+            return [Review(f"p{n}", "m", "C1", "Ana", "x" * 900, [["insert", "", "x " * 900]], at) for n in range(20)]
+
+    settings = LearningSettings()
+    for number in range(12):
+        made = replace(conversation(f"c{number}"), platform="slack", workspace="T1", channel="C1")
+        summary = records.store_summary(
+            database, SummaryRequest(conversation=made), result(), asked_by="slack:U1", now=datetime.now(UTC)
+        )
+        feedback.correct(
+            database, settings, summary_id=summary, person="slack:U1", name="Ana", blind=True,
+            text=f"Something else altogether was said in conversation number {number}, and at some length.",
+        )  # fmt: skip
+    home = Home(database, None, Everybody(), None, Waiting())  # type: ignore[arg-type]
+    found = await home._blocks("U1")
+    rules.view({"type": "home", "blocks": found})
+    assert len(found) == blocks.VIEW_BLOCKS, "it was cut, so that this test tests something"
+    assert buttons(found[-1:]) == {"redraft_optout": "optout"}
+    said = texts(found)
+    assert (
+        "What is stored about you" in said and "waiting for your review" in said and "Summaries you asked for" in said
+    )

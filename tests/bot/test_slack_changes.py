@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -170,3 +171,23 @@ async def test_after_the_app_was_removed_what_is_stored_stays_and_its_channel_co
     with swept.database.read() as session:
         [row] = session.scalars(select(ConversationRow))
     assert row.public is False
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_events_in_any_order_and_four_times_end_at_the_same(swept: Swept, seed: int) -> None:
+    server = swept.server
+    edited = server.write(GENERAL, ANA, "The party is on Friday.", ago=900)
+    deleted = server.write(GENERAL, TOMAS, "The gift is a surprise.", ago=800)
+    kept = server.write(GENERAL, PRIYA, "Noted.", ago=700)
+    await swept.reads(count=10)
+    messages = server.channels[GENERAL].messages
+    messages[edited] |= {"text": "The party is on Saturday.", "edited": {"user": ANA, "ts": f"{time.time():.6f}"}}
+    del messages[deleted]
+    # Both were edited twice before the one was deleted.
+    events = [(edited, False), (edited, False), (deleted, False), (deleted, False), (deleted, True)] * 4
+    random.Random(seed).shuffle(events)
+    for ts, gone in events:
+        await swept.happens(ts, deleted=gone)
+    with swept.database.read() as session:
+        stored = {row.id: row.text for row in session.scalars(select(MessageRow))}
+    assert stored == {edited: "The party is on Saturday.", kept: "Noted."}

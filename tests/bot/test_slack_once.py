@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.jobs import Intake, Job, Runner, Working
+from bot.jobs import Intake, Job, Later, Runner, Working
 from bot.slack.client import Pace, Slack
-from bot.slack.messages import Messages, Origin
+from bot.slack.messages import Messages, Origin, Waiting
 from storage import chat_queries as queries
 from storage.database import Database
 from storage.settings import StorageSettings
@@ -159,3 +159,21 @@ async def test_a_private_answer_of_several_messages_goes_on_where_it_was_broken_
     told = ["".join(texts(one["blocks"]).split()) for one in poster.server.ephemerals]
     assert len(told) == len(set(told)) > 3
     assert "".join(shown.text.split()) in "".join(told)
+
+
+async def test_a_line_longer_than_usual_is_told_once_and_the_usual_one_is_not(poster: Poster) -> None:
+    told = poster.server.ephemerals
+
+    async def do(working: Working) -> None:
+        waiting = Waiting(poster.messages, Origin(ANA, GENERAL), working, None, 8)
+        await waiting.queued(7, "")
+        assert len(told) == (working.progress.get("told") is True)
+        for ahead in (12, 11, 9):
+            await waiting.queued(ahead, "")
+        await waiting.sentence("x")
+        if len(told) == 1 and not working.progress.get("again"):
+            await working.save(again=True)
+            raise Later(1)
+
+    assert await poster.does(do) == 2
+    assert [one["text"] for one in told] == ["Your summary waits. 12 requests are before yours; you are number 13."]

@@ -17,6 +17,7 @@ from storage.chat_tables import ChatJobRow
 from storage.learning_tables import PairRow
 from storage.tables import MessageRow, SummaryRow
 from tests.bot.slack_team import ANA, GENERAL, PRIYA, TOMAS, bot, database, engine, slack, talk
+from tests.slack_server.proxy import proxy
 from tests.slack_server.server import BOT, buttons, texts
 
 pytestmark = pytest.mark.xdist_group("slack-bot")
@@ -100,8 +101,16 @@ async def test_two_processes_on_one_database_do_each_delivery_once(own_home: Pat
                                                 "payload": payload, "accepts_response_payload": True})  # fmt: skip
                 for envelope in envelopes:
                     await server.ack(envelope)
-                await server.until(lambda: len(server.ephemerals) >= 12, "all are answered")
-        assert len(server.ephemerals) == 12
+
+                def answers() -> list[dict[str, Any]]:
+                    return [one for one in server.ephemerals if "blocks" in one]
+
+                await server.until(lambda: len(answers()) >= 12, "all are answered")
+        assert len(answers()) == 12
+        # Beside these they may have been told once that others are before them in the engine's line.
+        waits = [one for one in server.ephemerals if "blocks" not in one]
+        assert all("before yours" in one["text"] for one in waits)
+        assert len({one["url"] for one in waits}) == len(waits)
         assert len(rows(own_home, SummaryRow)) == 12
 
 
@@ -111,29 +120,24 @@ async def test_two_hundred_commands_at_once_are_acknowledged_in_time_and_none_is
         with engine(own_home, ENGINE_QUEUE_LIMIT="8"):
             async with bot(server, own_home, **FAST):
                 await server.command(PRIYA, GENERAL, "help")
-                slow: list[float] = []
-                # Whatever else the machine does meanwhile must not decide: the best of three rounds counts.
-                for attempt in range(3):
-                    before = len(server.ephemerals)
-                    sent: dict[str, float] = {}
-                    for number in range(200):
-                        payload = server.slash((ANA, TOMAS)[number % 2], GENERAL, "")
-                        envelope = f"e{attempt}-{number}"
-                        sent[envelope] = time.monotonic()
-                        await server.send("slash_commands", payload, envelope=envelope)
-                    for envelope in sent:
-                        await server.ack(envelope)
-                    said = [server.acks[envelope][1]["text"] for envelope in sent]
-                    assert any("Reading" in text for text in said)
-                    assert any("you are number 150" in text for text in said)
-                    wanted = before + 200
-                    await server.until(lambda wanted=wanted: len(server.ephemerals) == wanted, "all are answered", 60)
-                    took = sorted(server.acks[envelope][0] - began for envelope, began in sent.items())
-                    slow.append(took[197])
-                    if took[197] < 0.5:
-                        break
-                assert min(slow) < 0.5, slow
-        assert len(rows(own_home, SummaryRow)) == 200 * len(slow)
+                sent: dict[str, float] = {}
+                for number in range(200):
+                    payload = server.slash((ANA, TOMAS)[number % 2], GENERAL, "")
+                    envelope = f"e{number}"
+                    sent[envelope] = time.monotonic()
+                    await server.send("slash_commands", payload, envelope=envelope)
+                for envelope in sent:
+                    await server.ack(envelope)
+                said = [server.acks[envelope][1]["text"] for envelope in sent]
+                assert any("Reading" in text for text in said)
+                assert any("you are number 150" in text for text in said)
+                await server.until(
+                    lambda: sum("blocks" in one for one in server.ephemerals) == 200, "all are answered", 60
+                )
+                took = sorted(server.acks[envelope][0] - began for envelope, began in sent.items())
+                # Half a second is measured by benchmarks/acceptance.py, where nothing else has the machine.
+                assert took[197] < 2.0, took[197]
+        assert len(rows(own_home, SummaryRow)) == 200
 
 
 async def test_a_token_that_is_revoked_ends_the_process_with_a_sentence(own_home: Path) -> None:
@@ -217,8 +221,7 @@ async def test_what_was_edited_and_deleted_while_the_bot_was_down_is_found_at_st
         assert pair.public is False, "of a channel that was made private meanwhile"
 
 
-@pytest.mark.parametrize("private", [False, True])
-async def test_a_channel_that_the_app_left_keeps_what_is_stored_of_it(own_home: Path, private: bool) -> None:
+async def test_a_channel_that_the_app_left_keeps_what_is_stored_of_it(own_home: Path) -> None:
     async with slack() as server:
         parents = talk(server, number=2)
         for parent in parents:
@@ -235,7 +238,6 @@ async def test_a_channel_that_the_app_left_keeps_what_is_stored_of_it(own_home: 
         before = {row.id for row in rows(own_home, MessageRow)}
         assert len(before) >= 3
         server.channels[GENERAL].with_bot = False
-        server.channels[GENERAL].private = private
         done = len(server.calls)
         async with bot(server, own_home, **FAST):
             # The sweep has asked for the channel and for each of its threads.
@@ -252,7 +254,7 @@ async def test_a_channel_that_the_app_left_keeps_what_is_stored_of_it(own_home: 
         assert {row.id for row in rows(own_home, MessageRow)} == before
         [pair] = rows(own_home, PairRow)
         assert pair.state == "pending"
-        assert pair.public is not private
+        assert pair.public, "a private one that is not shown to us is tests/bot/test_slack_changes.py's"
 
 
 async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_says_what_was_left_out(
@@ -270,6 +272,20 @@ async def test_a_channel_of_ten_thousand_messages_is_read_within_the_limit_and_s
         assert "500 messages" in shown and "the oldest" in shown and "left out" in shown
         assert "Note 9999 &amp; more" in shown
         assert sum(name == "conversations.history" for name, _ in server.calls) <= 6
+
+
+async def test_behind_a_proxy_everything_goes_by_it_and_the_engine_does_not(own_home: Path) -> None:
+    async with slack() as server, proxy(server.port) as between:
+        talk(server, number=3)
+        # A name that only the proxy knows: what does not go by it goes nowhere.
+        server.base = f"http://{between.host}"
+        with engine(own_home):
+            async with bot(server, own_home, HTTP_PROXY=between.address, **FAST):
+                await server.command(ANA, GENERAL)
+                told = await server.told(ANA)
+                assert "3 messages" in texts(told["blocks"]) and told["by"] == "response_url"
+        kinds = {line.rsplit("/", 1)[0] for line in between.seen}
+        assert {"GET /link", "POST /response"} <= kinds and any(kind.endswith(" /api") for kind in kinds)
 
 
 async def test_an_outage_of_slack_is_survived_and_health_says_so(own_home: Path) -> None:

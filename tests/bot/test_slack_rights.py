@@ -192,6 +192,14 @@ async def test_what_may_not_be_posted_is_told(world: World) -> None:
     assert "archived" in server.ephemerals[-1]["text"]
 
 
+async def test_an_archived_channel_can_be_read_from_elsewhere_and_asked_in_itself(world: World) -> None:
+    here, old = world.channel().id, world.channel()
+    world.slack.write(old.id, ANA, "The project is over.")
+    old.archived = True
+    assert "project is over" in texts((await world.answer(ANA, here, f"<#{old.id}|x> 1d"))["blocks"])
+    assert "project is over" in texts((await world.answer(ANA, old.id))["blocks"])
+
+
 async def test_a_trigger_that_has_expired_is_told_as_such(world: World) -> None:
     channel, server = world.channel().id, world.slack
     talk(server, channel, 3)

@@ -85,8 +85,9 @@ class SlackServer(Deliveries):
         self._changed = asyncio.Condition()
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
+        #: Where the bot is told to find it; a test may put another name there.
         self.base = ""
-        self._port = 0
+        self.port = 0
 
     # The workspace -------------------------------------------------------------------------------------------------
 
@@ -131,12 +132,11 @@ class SlackServer(Deliveries):
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         port = self._runner.addresses[0][1]
-        self.base = f"http://127.0.0.1:{port}"
+        self.base, self.port = f"http://127.0.0.1:{port}", port
 
     async def go_away(self) -> None:
         """Nothing listens any more, and every connection ends."""
         assert self._runner is not None
-        self._port = self._runner.addresses[0][1]
         for site in tuple(self._runner.sites):
             await site.stop()
         self.cut()
@@ -144,7 +144,7 @@ class SlackServer(Deliveries):
     async def come_back(self) -> None:
         """Listen where it listened before."""
         assert self._runner is not None
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
     async def stop(self) -> None:
         for socket in self._sockets:
