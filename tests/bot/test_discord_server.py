@@ -243,6 +243,29 @@ async def test_changes_of_roles_channels_and_threads_are_told(team: Team) -> Non
     assert ("THREAD_CREATE" in told, "THREAD_MEMBERS_UPDATE" in told) == (True, True)
 
 
+async def test_members_are_asked_for_by_their_ids_without_the_members_intent(team: Team) -> None:
+    await team.up()
+    guild: Any = team.app.get_guild(team.guild.id)
+    found = await guild.query_members(user_ids=[team.ana.id, 5])
+    assert [one.id for one in found] == [team.ana.id]
+    with pytest.raises(discord.NotFound, match="10007"):
+        await guild.fetch_member(team.server.person("stella").id)
+    with pytest.raises(discord.NotFound, match="10013"):
+        await guild.fetch_member(5)
+    with pytest.raises(discord.Forbidden, match="50001"):
+        await team.app.http.get_members(guild.id, 5, None)
+
+
+async def test_the_app_is_taken_into_a_guild_again(team: Team) -> None:
+    await team.up()
+    await team.server.throw_out(team.guild)
+    await team.heard(1)
+    assert team.app.get_guild(team.guild.id) is None
+    await team.server.take_in(team.guild)
+    await team.server.say(team.ana, team.general, "welcome back")
+    assert (await team.heard(2))[1] == ("message", "welcome back")
+
+
 # Sockets --------------------------------------------------------------------------------------------------------------
 
 

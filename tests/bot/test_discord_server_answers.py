@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import aiohttp
@@ -13,7 +14,7 @@ from tests.bot.discord_app import server as server
 from tests.bot.discord_app import team as team
 from tests.bot.discord_raw import POST, Raw, asking, shown
 from tests.bot.discord_raw import raw as raw
-from tests.discord_server import rules
+from tests.discord_server import rules, world
 from tests.discord_server.server import DiscordServer
 from tests.discord_server.values import UNKNOWN_MESSAGE
 
@@ -158,7 +159,7 @@ async def test_private_threads_are_closed_to_those_who_are_not_in_them(team: Tea
     with pytest.raises(discord.NotFound, match="10007"):
         await thread.fetch_member(team.kofi.id)
     private.archived = private.locked = True
-    with pytest.raises(discord.HTTPException, match="50083"):
+    with pytest.raises(discord.HTTPException, match="160005"):
         await thread.send("x", allowed_mentions=QUIET)
 
 
@@ -218,3 +219,49 @@ async def test_outages_and_refusals_can_be_had_on_demand(team: Team, monkeypatch
         await place.send("x", allowed_mentions=QUIET)
     await server.come_back()
     await place.send("back", allowed_mentions=QUIET)
+
+
+async def test_a_slow_route_and_the_requests_that_count_for_a_ban_are_seen(server: DiscordServer, raw: Raw) -> None:
+    team = Team(server)
+    server.slow["GET /channels/{channel}"] = 0.05
+    path = f"/channels/{team.general.id}"
+    began = time.monotonic()
+    assert (await raw("GET", path))[0] == 200
+    assert time.monotonic() - began >= 0.05
+    server.slow.clear()
+    await raw("GET", path, Authorization="Bot no")
+    team.general.allow(server.app_role(team.guild), 0, world.VIEW_CHANNEL)
+    await raw("GET", path)
+    await raw("GET", "/channels/1")
+    server.limit_next("GET /channels/{channel}")
+    await raw("GET", path)
+    assert [call.status for call in server.calls] == [200, 401, 403, 404, 429]
+    assert server.invalid_requests == 3
+    assert server.broken == []
+
+
+async def test_archived_threads_are_listed_apart_newest_first(team: Team) -> None:
+    server = team.server
+    old = [server.thread(team.general, f"old {n}", team.ana, ago=900 - n, archived=True) for n in range(3)]
+    private = server.thread(team.general, "between us", team.ana, private=True, archived=True)
+    await team.up()
+    place: Any = await team.app.fetch_channel(team.general.id)
+    assert [one.id async for one in place.archived_threads(limit=None)] == [one.id for one in reversed(old)]
+    with pytest.raises(discord.Forbidden, match="50013"):
+        await place.archived_threads(private=True).__anext__()
+    private.members.add(server.app.id)
+    assert [one.id async for one in place.archived_threads(private=True, joined=True)] == [private.id]
+
+
+async def test_a_second_identification_within_five_seconds_is_refused_if_wanted(
+    server: DiscordServer, raw: Raw
+) -> None:
+    server.identify_apart_s = 5
+    given = {"token": server.token, "intents": 1, "properties": {"os": "linux", "browser": "x", "device": "x"}}
+    told = []
+    for _ in range(2):
+        async with raw.session.ws_connect(f"{server.base}/gateway?v=10&encoding=json") as socket:
+            assert (await socket.receive_json())["op"] == 10
+            await socket.send_json({"op": 2, "d": given})
+            told.append((await socket.receive_json())["op"])
+    assert told == [0, 9]

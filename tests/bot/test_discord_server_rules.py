@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.bot.discord_app import Team
 from tests.bot.discord_app import server as server
 from tests.bot.discord_raw import POST, Raw, asking, button, row, shown
 from tests.bot.discord_raw import raw as raw
-from tests.discord_server import rules
+from tests.discord_server import commands, components, rules
 from tests.discord_server.server import DiscordServer
+from tests.discord_server.values import Broken
 
 
 def command(**given: Any) -> dict[str, Any]:
@@ -80,6 +85,31 @@ BAD_COMMANDS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "contexts": ([command(contexts=[4])], "contexts="),
     "field": ([command(guild_only=True)], "unknown field guild_only"),
 }  # fmt: skip
+
+
+#: JSON of names that the rules know, in any shape.
+NAMES = st.sampled_from(
+    ["type", "id", "components", "content", "embeds", "flags", "custom_id", "label", "style", "options", "choices",
+     "value", "name", "description", "fields", "footer", "poll", "allowed_mentions", "parse", "component", "accessory"]
+)  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.sampled_from([1, 2, 3, 4, 9, 10, 17, 18, 21, 1.5, "", "x"])
+SHAPES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6), max_leaves=20
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SHAPES)
+def test_whatever_the_shape_of_a_request_it_passes_or_is_told_to_be_broken(shape: Any) -> None:
+    for look in (
+        lambda: rules.message("create", shape),
+        lambda: rules.message("edit", {"components": [row(button()), shape]}, {"content": "x", "flags": 0}),
+        lambda: rules.message("create", {**V2, "components": [{"type": 17, "components": [shape]}]}),
+        lambda: components.modal({"custom_id": "m", "title": "x", "components": [shape]}),
+        lambda: commands.every([shape, command(options=[shape])]),
+    ):
+        with contextlib.suppress(Broken):
+            look()
 
 
 # Requests that break a rule -------------------------------------------------------------------------------------------

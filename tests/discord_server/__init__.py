@@ -26,6 +26,10 @@ says which two attributes that sets); a process of its own does the same from it
 ``guild_ready_timeout`` seconds (2 by default) after the last guild has come, and waits 5 seconds before it identifies
 anew.
 
+What discord.py does that a test may trip over: a socket that is cut is resumed at once, but one that cannot be opened
+again is identified anew, and what happened meanwhile is lost; a 500 or 502 is tried again after 1, 3, 5 seconds; a 429
+without a ``Via`` header would be taken for a ban.
+
 Do what people do (each waits for a connection, delivers, and returns the :class:`~.interactions.Interaction`)::
 
     asked = await server.slash(ana, general, "summarize", since="2h", channel=talk)    # it must be registered
@@ -68,6 +72,9 @@ Have things go wrong::
     server.heartbeat_ms = 100                            # server.heartbeats: when they came
     channel.allow(ana, 0, VIEW_CHANNEL)                  # permissions are computed anew for each request
     ana.closed = True                                    # takes no direct messages
+
+``tests/bot/discord_acme.py`` seeds a guild with threads, a forum, an archive of 10,000 messages and texts that are
+hard to read.
 
 Files: ``world`` (what there is, permissions), ``seeds``, ``people``, ``happenings``, ``interactions``, ``rest``,
 ``places``, ``gateway``, ``server``; the rules are in ``routes``, ``rules``, ``components``, ``commands``, ``payloads``,

@@ -83,7 +83,7 @@ def _options(value: Any, depth: int) -> None:
 
 def _option(value: Any, depth: int) -> None:
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in range(1, 12):
+    if not integer(SUB, ATTACHMENT)(kind):
         raise Broken(f"option: type {kind}")
     known: dict[str, Check] = {
         "type!": anything, "name!": slash_name, "description!": text(1, 100),
@@ -122,7 +122,7 @@ def characters(value: dict[str, Any]) -> int:
 def command(value: Any) -> None:
     """One definition, as it is registered."""
     kind = value.get("type", CHAT) if isinstance(value, dict) else None
-    if kind not in MOST:
+    if not integer(CHAT, MESSAGE)(kind):
         raise Broken(f"command: type {kind}")
     chat = kind == CHAT
     name: Check = slash_name if chat else text(1, 32)

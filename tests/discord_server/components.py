@@ -91,7 +91,7 @@ def _unique(what: str, values: list[Any]) -> None:
 
 def _kind(value: Any) -> int:
     kind = value.get("type") if isinstance(value, dict) else None
-    if not isinstance(kind, int):
+    if not isinstance(kind, int) or isinstance(kind, bool):
         raise Broken("a component without a type")
     return kind
 
@@ -222,6 +222,8 @@ def _field(value: Any) -> None:
         })  # fmt: skip
     elif kind in (RADIO_GROUP, CHECKBOX_GROUP):
         check("group", value, _GROUP)
+        if kind == RADIO_GROUP and len(value["options"]) < 2:
+            raise Broken("radio group: one option is no choice")
     elif kind == CHECKBOX:
         check("checkbox", value, {**_BASE, "custom_id!": CUSTOM_ID, "default": flag})
     else:

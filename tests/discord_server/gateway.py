@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 
 from tests.discord_server import objects
 from tests.discord_server.payloads import GUILD_MEMBERS, KNOWN, MESSAGE_CONTENT, PAYLOADS, PRESENCES
-from tests.discord_server.values import Broken
+from tests.discord_server.values import Broken, integer, nullable
 from tests.discord_server.values import check as check_fields
 from tests.discord_server.world import Guild, User
 
@@ -148,6 +148,8 @@ class Gateway:
         #: How many shards ``GET /gateway/bot`` recommends, and how often a heartbeat is to come, in milliseconds.
         self.shards = 1
         self.heartbeat_ms = 41_250
+        #: How late a heartbeat may be before the connection is closed, in seconds, beside one that is lost.
+        self.heartbeat_grace_s = 5.0
         #: How far apart identifications must be, in seconds (Discord's are 5); one that comes earlier is answered by
         #: opcode 9.
         self.identify_apart_s = 0.0
@@ -246,7 +248,7 @@ class Gateway:
 
     async def _watch(self, one: Connection) -> None:
         """Close a connection whose heartbeats stay away."""
-        limit = self.heartbeat_ms / 1000 * 2.5 + 1
+        limit = self.heartbeat_ms / 1000 * 2 + self.heartbeat_grace_s
         began = time.monotonic()
         while True:
             last = one.heartbeats[-1] if one.heartbeats else began
@@ -265,7 +267,9 @@ class Gateway:
                 raise Broken(f"gateway: a payload of {sorted(given)} with opcode {op}")
             if (known := PAYLOADS[op]) is not None:
                 check_fields(f"gateway opcode {op}", given.get("d"), known)
-        except (ValueError, AttributeError, Broken) as error:
+            if op == HEARTBEAT and not nullable(integer(0))(given.get("d")):
+                raise Broken(f"gateway: a heartbeat of {given.get('d')!r}")
+        except (ValueError, AttributeError, TypeError, Broken) as error:
             self.broken.append(str(error) if isinstance(error, Broken) else "gateway: no JSON object")
             await one.close(4002)
             return
@@ -277,9 +281,8 @@ class Gateway:
         if op == HEARTBEAT:
             one.heartbeats.append(now)
             self.heartbeats.append(now)
-            if one.session is not None and not (given["d"] is None or 0 <= given["d"] <= len(one.session.log)):
+            if one.session is not None and (given.get("d") or 0) > len(one.session.log):
                 self.broken.append(f"gateway: a heartbeat of {given['d']} after {len(one.session.log)} events")
-        if op == HEARTBEAT:
             await one.send(ACK, None)
         elif op in (IDENTIFY, RESUME):
             if self.close_next:
@@ -377,5 +380,6 @@ class Gateway:
             found = found[: given["limit"]]
         await session.dispatch("GUILD_MEMBERS_CHUNK", {
             "guild_id": str(guild.id), "members": [objects.member(one) for one in found], "chunk_index": 0,
-            "chunk_count": 1, "not_found": [], "nonce": given.get("nonce"),
+            "chunk_count": 1, "not_found": [str(an_id) for an_id in asked - set(guild.members)],
+            "nonce": given.get("nonce"),
         })  # fmt: skip

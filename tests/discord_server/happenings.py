@@ -29,6 +29,8 @@ class Happenings:
     thread: Any
     channel: Any
     role: Any
+    member: Any
+    app_role: Any
 
     # Messages ------------------------------------------------------------------------------------------------------
 
@@ -132,8 +134,10 @@ class Happenings:
         await self.dispatch("GUILD_DELETE", {"id": str(guild.id)}, guild=guild.id, intents=GUILDS)
 
     async def take_in(self, guild: Guild) -> None:
-        """The app is installed in a guild (again); its role and membership are the test's to seed."""
+        """The app is installed in a guild (again)."""
         guild.with_app = True
+        if self.app.id not in guild.members:
+            self.member(guild, self.app, self.app_role(guild))
         await self.dispatch("GUILD_CREATE", objects.guild_create(guild, self.app.id), guild=guild.id, intents=GUILDS)
 
     async def outage(self, guild: Guild, *, over: bool = False) -> None:

@@ -49,6 +49,7 @@ class People:
     connected: Any
     render: Any
     registered: Any
+    now: Any
     write: Any
     tell: Any
     edited: Any
@@ -59,6 +60,7 @@ class People:
 
     async def _deliver(self, one: Interaction) -> Interaction:
         await self.connected()
+        one.sent = self.now()
         guild = one.channel.guild
         await self.dispatch("INTERACTION_CREATE", self.payload(one), guild=guild.id if guild else None)
         return one

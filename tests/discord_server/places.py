@@ -7,7 +7,7 @@ from typing import Any
 from tests.discord_server import commands, objects
 from tests.discord_server.payloads import GUILD_MEMBERS
 from tests.discord_server.rest import Params, Query, Rest
-from tests.discord_server.values import ARCHIVED, UNAUTHORISED, UNKNOWN_COMMAND, UNKNOWN_MEMBER, Refused
+from tests.discord_server.values import ARCHIVED, UNAUTHORISED, UNKNOWN_COMMAND, UNKNOWN_MEMBER, UNKNOWN_USER, Refused
 from tests.discord_server.world import (
     MANAGE_THREADS,
     PRIVATE_THREAD,
@@ -201,5 +201,5 @@ class Places(Rest):
     async def _guild_member(self, params: Params, query: Query, body: None, files: int) -> Any:
         found = self._guild(params).members.get(int(params["user"]))
         if found is None:
-            raise UNKNOWN_MEMBER
+            raise UNKNOWN_MEMBER if int(params["user"]) in self.users else UNKNOWN_USER
         return objects.member(found)

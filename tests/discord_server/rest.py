@@ -9,6 +9,7 @@ from tests.discord_server.payloads import DIRECT_MESSAGES, GUILD_MESSAGES, MESSA
 from tests.discord_server.values import (
     ARCHIVED,
     CLOSED_DMS,
+    LOCKED,
     MISSING_ACCESS,
     MISSING_PERMISSIONS,
     NOT_A_TEXT_CHANNEL,
@@ -298,7 +299,7 @@ class Rest:
             return channel
         self._channel(params, SEND_MESSAGES_IN_THREADS if channel.is_thread else SEND_MESSAGES)
         if channel.locked and not permissions(self.app.id, channel) & MANAGE_THREADS:
-            raise ARCHIVED
+            raise LOCKED
         channel.archived = False
         return channel
 

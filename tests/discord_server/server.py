@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -78,6 +79,7 @@ class DiscordServer(Seeds, People, Happenings, Interactions, Places, Gateway):
         self._port = 0
         self._runner: web.AppRunner | None = None
         self._changed = asyncio.Condition()
+        self._transports: WeakSet[asyncio.Transport] = WeakSet()
 
     def now(self) -> float:
         """The time here, in seconds since 1970."""
@@ -110,6 +112,8 @@ class DiscordServer(Seeds, People, Happenings, Interactions, Places, Gateway):
         for site in tuple(self._runner.sites):
             await site.stop()
         self.cut()
+        for transport in tuple(self._transports):
+            transport.abort()
 
     async def come_back(self) -> None:
         """Listen where it listened before."""
@@ -170,6 +174,8 @@ class DiscordServer(Seeds, People, Happenings, Interactions, Places, Gateway):
 
     async def _request(self, request: web.Request) -> web.StreamResponse:
         method, path = request.method, request.path.removeprefix(VERSION)
+        if request.transport is not None:
+            self._transports.add(request.transport)
         found = find(method, path) if request.path.startswith(VERSION) else None
         if found is None:
             self.broken.append(f"unknown route {method} {request.path}")

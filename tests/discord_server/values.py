@@ -39,6 +39,7 @@ NOT_A_TEXT_CHANNEL = Refused(400, 50008, "Cannot send messages in a non-text cha
 MISSING_PERMISSIONS = Refused(403, 50013, "Missing Permissions")
 INVALID_TOKEN = Refused(401, 50027, "Invalid Webhook Token")
 ARCHIVED = Refused(400, 50083, "Thread is archived")
+LOCKED = Refused(400, 160005, "Thread is locked")
 
 
 def text(least: int = 0, most: int = 10**9) -> Check:
