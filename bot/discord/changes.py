@@ -53,6 +53,8 @@ class Changes:
         self._accept, self._clock = accept, clock
         #: By id: when it was heard of, the guild, the channel, and whether it was deleted.
         self._recent: OrderedDict[str, tuple[float, int, int, bool]] = OrderedDict()
+        #: Channels that one sweep has found to be private.
+        self._closed: set[str] = set()
         self._log = structlog.get_logger("discord.changes")
 
     async def heard(self, guild: int, channel: int, ids: Iterable[int], *, deleted: bool) -> None:
@@ -165,6 +167,7 @@ class Changes:
     async def sweep(self) -> int:
         """Compare what is stored with Discord; how many messages had changed."""
         last, found = "", 0
+        self._closed.clear()
         while rows := await asyncio.to_thread(self._page, last):
             for conversation_id, workspace, channel, thread, read_at in rows:
                 last = conversation_id
@@ -199,7 +202,8 @@ class Changes:
             for one in ours:
                 await self._store(one, None)
             return len(ours)
-        if not seen.public:
+        if not seen.public and seen.place.channel not in self._closed:
+            self._closed.add(seen.place.channel)
             await self.closed(seen.place.channel)
         theirs = await self._now(seen, {int(one) for one in ours})
         changed = 0

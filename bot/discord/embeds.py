@@ -116,7 +116,7 @@ def short(text: str, limit: int) -> str:
 
 def notice(text: str) -> Content:
     """A sentence or two of ours."""
-    return Content(text=escape(text)[:_CONTENT])
+    return Content(text=escape(text)[:_CONTENT].strip() or "…")
 
 
 def alert(sentence: str, command: str) -> Content:

@@ -323,7 +323,7 @@ class Writer:
     async def queued(self, ahead: int, message: str) -> None:
         """Waiting; whoever is next is told nothing of it."""
         if ahead:
-            self._put(embeds.notice(texts.waiting(ahead)))
+            self._put(embeds.notice(texts.in_line(ahead, message)))
 
     async def progress(self, done: int, total: int) -> None:
         """Parts of a long conversation were read."""
@@ -336,11 +336,17 @@ class Writer:
         self._text += (joint if self._text else "") + text
         self._put(embeds.writing(self._text))
 
-    async def close(self) -> None:
-        """Show nothing more; what is under way is waited for, so that it does not overtake what comes after it."""
+    async def close(self, *, newest: bool = False) -> None:
+        """Show nothing more; what is under way is waited for, so that it does not overtake what comes after it.
+
+        Args:
+            newest: show what came last, because nothing comes after it for a while.
+        """
         self._ended.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
+        if newest and self._next is not None:
+            await gently(self._show(self._next))
 
     def _put(self, content: Content) -> None:
         self._next = content

@@ -22,7 +22,7 @@ from bot.discord.history import History
 from bot.discord.messages import Messages, Origin, Writer
 from bot.discord.people import People, Seen
 from bot.discord.words import ask_of
-from bot.jobs import Working
+from bot.jobs import Later, Working
 from bot.when import Ask, NotUnderstood, since
 from storage import chat_queries as queries
 from storage.database import Database
@@ -168,6 +168,9 @@ class Summarize:
                     still_allowed=may_read,
                     sink=writer,
                 )
+            except Later:
+                await _closed(writer, newest=True)
+                raise
             finally:
                 await _closed(writer)
             await working.save(summary=summary_id, older=read.older, more=read.more)
@@ -236,9 +239,9 @@ class Summarize:
         await asyncio.to_thread(record, message)
 
 
-async def _closed(writer: Writer | None) -> None:
+async def _closed(writer: Writer | None, *, newest: bool = False) -> None:
     if writer is not None:
-        await writer.close()
+        await writer.close(newest=newest)
 
 
 def origin_of(working: Working) -> Origin:

@@ -98,7 +98,7 @@ def final(message: Message) -> bool:
 
 
 def _sentence(content: str) -> bool:
-    return bool(content) and "…" not in content and not content.startswith("Taken.")
+    return bool(content) and "…" not in content and not content.startswith(("Taken.", "Your summary waits."))
 
 
 @asynccontextmanager

@@ -339,6 +339,19 @@ def test_a_thumb_takes_the_place_of_the_same_persons_before(database: Database) 
         thumb(database, summary_id=summary_id, author_id="slack:U7", thumb="sideways")
 
 
+def test_a_click_that_arrives_after_its_reason_does_not_empty_it(database: Database) -> None:
+    summary_id = summarised(database, conversation())
+    for one, reason in (("down", "too long"), ("down", "")):
+        thumb(database, summary_id=summary_id, author_id="discord:7", thumb=one, reason=reason)
+    with database.read() as session:
+        [row] = queries.feedback_of(session=session, summary_id=summary_id)
+        assert row.reason == "too long"
+    thumb(database, summary_id=summary_id, author_id="discord:7", thumb="up")
+    with database.read() as session:
+        [row] = queries.feedback_of(session=session, summary_id=summary_id)
+        assert (row.thumb, row.reason) == ("up", "")
+
+
 @one_database
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(), min_size=1, max_size=200), blind=st.booleans())
