@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 
 import pytest
 
@@ -22,6 +21,7 @@ def test_committed_result_is_within_the_bound(name: str) -> None:
 
 
 def test_start_up_now_is_within_the_bound_with_slack() -> None:
-    times = {name: statistics.median(seconds) for name, seconds in measure(3).items()}
+    # The quickest of each: what else runs meanwhile slows one command and not the other.
+    times = {name: min(seconds) for name, seconds in measure(3).items()}
     for name, limit in LIMITS.items():
         assert times[name] / times["baseline"] <= limit * _SLACK, (name, times)
