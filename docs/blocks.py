@@ -21,6 +21,8 @@ BENCHMARKS = (
     "gate",
     "faults",
     "acceptance",
+    "discord_bot",
+    "console",
 )
 
 
