@@ -43,7 +43,7 @@ contract: $(STAMP)
 check: lint types contract test
 
 bench: $(STAMP)
-	for name in startup memory threads throughput support training pairs console acceptance; do $(BIN)/python -m benchmarks.$$name --write || exit 1; done
+	for name in startup memory threads throughput support training pairs acceptance discord_bot console; do $(BIN)/python -m benchmarks.$$name --write || exit 1; done
 
 # What the loop learns and whether the gate holds: thirty-odd fine-tunes, over an hour of two cores; need ../shared/data.
 bench-learning: $(STAMP)

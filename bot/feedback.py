@@ -39,6 +39,9 @@ def correct(
 ) -> str:
     """Take a correction; what is there already, word for word by the same person, is not taken twice.
 
+    Args:
+        blind: whether it was written with the draft hidden; one that stands in the channel cannot be.
+
     Returns:
         A sentence for its author.
 
@@ -49,11 +52,15 @@ def correct(
     cleaned = corrections.clean(text, settings)
     with database.read() as session:
         before = corrections.corrections(session, summary_id)
+        # A draft that stands in the channel is in sight, whatever the dialogue leaves out.
+        in_sight = any(
+            row.message and not row.private for row in chat_queries.answers_of(session=session, summary_id=summary_id)
+        )
     if any((one.author_id, one.text, one.builds_on) == (person, cleaned, builds_on) for one in before):
         return texts.CORRECTED_ALREADY
     done = corrections.correct(
-        database, settings, summary_id=summary_id, author_id=person, author=name, text=text, blind=blind,
-        about=about, builds_on=builds_on, now=now,
+        database, settings, summary_id=summary_id, author_id=person, author=name, text=text,
+        blind=blind and not in_sight, about=about, builds_on=builds_on, now=now,
     )  # fmt: skip
     return done.sentence
 
