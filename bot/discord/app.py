@@ -212,8 +212,10 @@ class Listeners:
         await self._changes.gone(channel=str(channel.id))
 
     async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
-        """A thread was deleted."""
-        await self._changes.gone(thread=str(event.thread_id))
+        """A thread was deleted; the message that it hung under is in its channel, but for a forum post's."""
+        guild = self._discord.client.get_guild(event.guild_id)
+        parent = guild.get_channel(event.parent_id) if guild is not None else None
+        await self._changes.gone(thread=str(event.thread_id), beginning=isinstance(parent, discord.ForumChannel))
 
     # Answers ---------------------------------------------------------------------------------------------------------
 

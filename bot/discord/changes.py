@@ -103,7 +103,9 @@ class Changes:
             seen = await self._people.readable(int(given["guild"]), int(given["place"]))
         except ChannelGone:
             for one in ids:
-                await self._store(one, None)
+                # A thread's first message has the thread's id, and may stand in its channel still.
+                if one != str(given["place"]):
+                    await self._store(one, None)
             return
         except NotThere:
             return  # the app was taken out of the channel: nothing can be said of it
@@ -112,6 +114,8 @@ class Changes:
                 await self._bring_up_to_date(seen, one, await self._history.message(seen.id, int(one)))
             except MessageGone:
                 await self._store(one, None)
+            except (NotThere, Forbidden, DiscordRefused):
+                continue  # the app was taken out meanwhile; the others may have been told of before
 
     async def _bring_up_to_date(self, seen: Seen, message_id: str, raw: Raw) -> None:
         [message] = await self._history.readable(seen, [raw])
@@ -134,9 +138,14 @@ class Changes:
             for channel in channels
         )  # fmt: skip
 
-    async def gone(self, *, channel: str = "", thread: str = "") -> None:
-        """A channel or thread was deleted, with all its messages."""
+    async def gone(self, *, channel: str = "", thread: str = "", beginning: bool = True) -> None:
+        """A channel or thread was deleted, with all its messages.
+
+        Args:
+            beginning: whether a thread's first message went as well: a forum post's is in it, another's in its channel.
+        """
         ids = await asyncio.to_thread(self._held, channel, thread)
+        ids = [one for one in ids if beginning or one != thread]
         for start in range(0, len(ids), _IDS):
             await self._accept(0, int(thread or channel), ids[start : start + _IDS], True)
 
@@ -175,12 +184,18 @@ class Changes:
                     continue  # read from a file
                 while True:
                     try:
-                        found += await self._compare(conversation_id, int(workspace), int(thread or channel), read_at)
+                        found += await self._compare(
+                            conversation_id, int(workspace), int(thread or channel), int(channel or thread), read_at
+                        )
                     except Later as later:
                         await asyncio.sleep(min(later.seconds, 60.0))
                         continue
-                    except (NotThere, Forbidden, DiscordRefused):
-                        pass  # the app was taken out of the channel: nothing can be said of it
+                    except (NotThere, Forbidden):
+                        # The app was taken out of the channel: nothing can be said of its messages, and who can read it
+                        # is not known any more.
+                        await self._close(channel or thread)
+                    except DiscordRefused:
+                        pass
                     break
         return found
 
@@ -192,26 +207,46 @@ class Changes:
         with self._database.read() as session:
             return {row.id: row.text for row in stored.messages_of(session=session, conversation_id=conversation_id)}
 
-    async def _compare(self, conversation_id: str, guild: int, channel: int, read_at: datetime) -> int:
+    async def _close(self, channel: str) -> None:
+        if channel not in self._closed:
+            self._closed.add(channel)
+            await self.closed(channel)
+
+    async def _deleted(self, channel: int, message_id: int) -> bool:
+        """Whether Discord says that a message is not there: without the right to its history it shows none at all."""
+        try:
+            await self._history.message(channel, message_id)
+        except MessageGone:
+            return True
+        except (NotThere, Forbidden, DiscordRefused):
+            return False
+        return False
+
+    async def _compare(self, conversation_id: str, guild: int, channel: int, parent: int, read_at: datetime) -> int:
         ours = await asyncio.to_thread(self._messages, conversation_id)
         if not ours:
             return 0
         try:
             seen = await self._people.readable(guild, channel)
         except ChannelGone:
-            for one in ours:
+            # A thread's first message may stand in its channel still.
+            gone = [
+                one for one in ours if int(one) != channel or parent == channel or await self._deleted(parent, channel)
+            ]
+            for one in gone:
                 await self._store(one, None)
-            return len(ours)
-        if not seen.public and seen.place.channel not in self._closed:
-            self._closed.add(seen.place.channel)
-            await self.closed(seen.place.channel)
+            return len(gone)
+        if not seen.public:
+            await self._close(seen.place.channel)
         theirs = await self._now(seen, {int(one) for one in ours})
         changed = 0
         for one, text in ours.items():
             raw = theirs.get(int(one))
             if raw is None:
-                await self._store(one, None)
-                changed += 1
+                where = self._history.beginning(seen) if int(one) == seen.id else seen.id
+                if await self._deleted(where, int(one)):
+                    await self._store(one, None)
+                    changed += 1
                 continue
             # Previews of links and names change as well; only what its author has edited since counts.
             if (edited := edited_at(raw)) is None or edited < read_at:

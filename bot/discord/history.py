@@ -115,14 +115,20 @@ class History:
         me = self._discord.client.user
         return message.get("type") != THREAD_STARTER and (me is None or id_of(author_of(message)) != me.id)
 
+    def beginning(self, seen: Seen) -> int:
+        """The id of the channel or thread in which the message is that a thread hangs under."""
+        thread = seen.raw
+        if not isinstance(thread, discord.Thread) or isinstance(thread.parent, discord.ForumChannel):
+            return thread.id
+        return thread.parent_id
+
     async def first(self, seen: Seen) -> Raw | None:
         """The message that a thread hangs under, which has the thread's id: in its channel, or a forum post's own."""
         thread = seen.raw
         if not isinstance(thread, discord.Thread) or thread.is_private():
             return None
-        where = thread.id if isinstance(thread.parent, discord.ForumChannel) else thread.parent_id
         try:
-            return await self.message(where, thread.id)
+            return await self.message(self.beginning(seen), thread.id)
         except (MessageGone, NotThere):  # a thread that hangs under none
             return None
 

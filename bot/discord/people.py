@@ -30,6 +30,8 @@ TO_READ = ("view_channel", "read_message_history")
 TO_POST = ("view_channel", "send_messages", "embed_links")
 TO_POST_IN_THREADS = ("view_channel", "send_messages_in_threads", "embed_links")
 _KINDS = (discord.ForumChannel, discord.CategoryChannel)
+#: Their chats are for those who may come in.
+_VOICES = (discord.VoiceChannel, discord.StageChannel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class People:
             place = Place("discord", str(guild.id), str(raw.id if private else raw.parent_id), str(raw.id))
             return Seen(guild, raw, clean_name(raw.name), public, place)
         name = clean_name(raw.name)
-        public = _may(raw.permissions_for(everyone), TO_READ)
+        public = _may(raw.permissions_for(everyone), _reading(raw))
         return Seen(guild, raw, f"#{name}" if name else "", public, Place("discord", str(guild.id), str(raw.id)))
 
     async def readable(self, guild_id: int, channel_id: int) -> Seen:
@@ -104,7 +106,7 @@ class People:
             NotThere: it cannot; the sentence says what it lacks.
         """
         seen = await self.channel(guild_id, channel_id)
-        if missing := _missing(seen.raw.permissions_for(seen.guild.me), TO_READ):
+        if missing := _missing(seen.raw.permissions_for(seen.guild.me), _reading(seen.raw)):
             raise NotThere(texts.permissions_missing(seen.title, missing))
         return seen
 
@@ -122,7 +124,7 @@ class People:
         user_id = int(person.partition(":")[2])
         member = await self._discord.call(seen.guild.fetch_member(user_id))
         rights = seen.raw.permissions_for(member)
-        if not _may(rights, TO_READ):
+        if not _may(rights, _reading(seen.raw)):
             raise Forbidden(texts.NOT_YOURS_HERE)
         if isinstance(seen.raw, discord.Thread) and seen.raw.is_private() and not rights.manage_threads:
             try:
@@ -212,6 +214,10 @@ class People:
 def name_of(user: discord.abc.User) -> str:
     """What somebody is called: in the guild, else by their account."""
     return clean_name(user.display_name) or clean_name(user.name) or str(user.id)
+
+
+def _reading(raw: GuildChannel | discord.Thread) -> tuple[str, ...]:
+    return (*TO_READ, "connect") if isinstance(raw, _VOICES) else TO_READ
 
 
 def _writing(seen: Seen) -> str:

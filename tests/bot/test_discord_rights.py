@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from bot.chat import Forbidden
 from storage.learning_tables import PairRow
 from storage.tables import ConversationRow, MessageRow, SummaryRow
 from tests.bot.discord_world import IN_THE_GUILD, Acme
@@ -11,6 +14,7 @@ from tests.bot.test_discord_answers import words
 from tests.bot.test_discord_asking import link
 from tests.discord_server.objects import text_of
 from tests.discord_server.world import (
+    CONNECT,
     EMBED_LINKS,
     MANAGE_THREADS,
     READ_MESSAGE_HISTORY,
@@ -183,6 +187,7 @@ async def test_a_thread_that_is_deleted_takes_what_is_stored_of_it_along_and_so_
     await acme.server.until(lambda: texts(acme, reply) == ["Yes, to Friday."], "the edit arrives")
     await acme.server.remove_channel(thread)
     await acme.server.until(lambda: texts(acme, reply) == [], "the thread is gone")
+    assert len(texts(acme, first)) == 1, "what the thread hung under stands in its channel still"
     messages = acme.talk(channel, 2)
     await acme.said(acme.ana, channel)
     assert len(texts(acme, *messages)) == 2
@@ -205,6 +210,39 @@ async def test_the_sweep_finds_what_no_event_told(acme: Acme) -> None:
     await acme.bot.changes.sweep()
     assert len(texts(acme, *kept_ones)) == 4
     await acme.server.remove_channel(channel)
+
+
+async def test_a_history_that_comes_back_empty_is_no_deletion(acme: Acme, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel, messages = await kept(acme)
+
+    async def nothing(*_: Any, **__: Any) -> list[Any]:
+        return []  # what Discord shows of a history that the app has lost the right to
+
+    monkeypatch.setattr(acme.bot.changes._history, "page", nothing)
+    await acme.bot.changes.sweep()
+    assert len(texts(acme, *messages)) == 4
+    [pair] = acme.rows(PairRow, channel=str(channel.id))
+    assert pair.state != "rejected"
+
+
+async def test_what_the_app_cannot_read_any_more_counts_as_private(acme: Acme) -> None:
+    channel, messages = await kept(acme)
+    [pair] = acme.rows(PairRow, channel=str(channel.id))
+    assert pair.public
+    channel.allow(acme.server.app_role(acme.acme), 0, VIEW_CHANNEL)
+    await acme.bot.changes.sweep()
+    [pair] = acme.rows(PairRow, channel=str(channel.id))
+    assert not pair.public and len(texts(acme, *messages)) == 4
+
+
+async def test_the_chat_of_a_voice_channel_is_for_those_who_may_come_in(acme: Acme) -> None:
+    channel = acme.server.channel(acme.acme, "standup-room", 2)
+    channel.allow(acme.acme.everyone, 0, CONNECT)
+    channel.allow(acme.server.app_role(acme.acme), CONNECT)
+    seen = await acme.bot.changes._people.readable(acme.acme.id, channel.id)
+    assert not seen.public
+    with pytest.raises(Forbidden):
+        await acme.bot.changes._people.reader(f"discord:{acme.ana.id}", seen)
 
 
 async def test_what_changes_while_it_is_read_is_stored_as_it_is_now(acme: Acme) -> None:
