@@ -10,6 +10,7 @@ from tests.discord_server.world import (
     DM,
     FORUM,
     PRIVATE_THREAD,
+    VOICE,
     Channel,
     Guild,
     Member,
@@ -92,6 +93,8 @@ def channel(one: Channel, *, reader: int = 0, allowed: int | None = None) -> dic
             for target, (of_member, yes, no) in one.overwrites.items()
         ],
     }  # fmt: skip
+    if one.kind == VOICE:
+        found |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None, "video_quality_mode": 1}
     if one.kind == FORUM:
         found |= {
             "default_reaction_emoji": None, "default_sort_order": None, "default_forum_layout": 0,
