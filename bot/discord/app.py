@@ -55,7 +55,7 @@ class Listeners:
         self.tree: app_commands.CommandTree[Any] = app_commands.CommandTree(client)
         self.tree.error(self._failed)
         commands.add_to(self.tree, self)
-        client.add_dynamic_items(_press(self.pressed))
+        connection.answer(_press(self.pressed))
         for listener in (
             self.on_interaction, self.on_raw_message_edit, self.on_raw_message_delete, self.on_raw_bulk_message_delete,
             self.on_guild_channel_update, self.on_guild_channel_delete, self.on_raw_thread_delete,

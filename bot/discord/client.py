@@ -21,6 +21,7 @@ import structlog
 import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from discord.utils import MISSING
 
 from bot import texts
 from bot.chat import Forbidden, MessageGone, NotThere
@@ -93,11 +94,20 @@ class Discord:
         self._token, self._api_url = token, api_url
         # The library logs requests with their bodies at DEBUG.
         logging.getLogger("discord").setLevel(logging.WARNING)
+        # And the whole address of one that is limited at WARNING, an interaction's token in it.
+        for name in ("discord.http", "discord.webhook"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         # Where the library's routes begin: the one place that it offers for another address.
         Route.BASE = api_url
         self.client = Client(api_url)
         self._log = structlog.get_logger("discord.client")
         self.refused = asyncio.Event()
+        self._answering: list[type[discord.ui.DynamicItem[Any]]] = []
+
+    def answer(self, *items: type[discord.ui.DynamicItem[Any]]) -> None:
+        """Have these answer the buttons of messages, those from before this process included."""
+        self._answering += items
+        self.client.add_dynamic_items(*items)
 
     async def login(self) -> None:
         """Learn who we are.
@@ -120,13 +130,18 @@ class Discord:
             TokenRefused: the token is of no use any more.
             SettingsError: Discord lets this app not connect, for a reason that is a person's to mend.
         """
-        wait = 1.0
+        wait, logged_in = 1.0, True
         while True:
             started = asyncio.get_running_loop().time()
             try:
                 if self.client.is_closed():
-                    self.client.clear()
+                    self.client.clear()  # which forgets what answers buttons, and keeps connections that are closed
+                    self.client.add_dynamic_items(*self._answering)
+                    self.client.http.connector = MISSING
+                    logged_in = False
+                if not logged_in:
                     await self.login()
+                    logged_in = True
                 if self._api_url != DISCORD_API:
                     # The library goes back to Discord's own gateway where a session cannot be resumed.
                     _, gateway, _ = await self.client.http.get_bot_gateway()

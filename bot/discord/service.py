@@ -143,7 +143,9 @@ class DiscordService:
     async def failed(self, working: Working, error: RedraftError | None) -> None:
         """Tell somebody that what they asked for could not be done."""
         if self._messages is not None and working.job.payload.get("user"):
-            await self._messages.tell(origin_of(working), texts.of_error(error))
+            # What was shown of it before stays.
+            first = not any(working.progress.get(name) for name in ("done", "pages", "posted"))
+            await self._messages.tell(origin_of(working), texts.of_error(error), first=first)
 
     def figures(self) -> Mapping[str, float]:
         """How the connection is."""

@@ -184,6 +184,23 @@ async def test_sessions_that_discord_ends_are_begun_anew(own_home: Path, no_back
             assert "3 messages" in text_of(await bot.summary(team.ana, team.general))
 
 
+async def test_buttons_answer_again_after_the_client_had_to_be_opened_anew(own_home: Path, no_backoff: None) -> None:
+    """What the library cannot read of a delivery closes its client; ours opens it again."""
+    async with discord_server() as server:
+        team = Team(server)
+        team.talk(team.general, 3)
+        async with serving(team, own_home) as bot:
+            answer = await bot.summary(team.ana, team.general)
+            connection = bot.service._discord
+            assert connection is not None
+            before = len(server.connections)
+            await connection.client.close()
+            await server.until(lambda: len(server.connections) > before, "it connects again")
+            await server.connected()
+            pressed = await server.press(team.ana, answer, "Sources")
+            await pressed.acknowledged()
+
+
 async def test_an_outage_is_survived_and_figures_tell_of_it(own_home: Path, no_backoff: None) -> None:
     """A real one: nothing listens any more, then it does again."""
     async with discord_server() as server:
