@@ -235,7 +235,7 @@ def simulated(
 
 def verdicts(rounds: int, count: int, **gains: float) -> dict[str, float]:
     chance = np.random.default_rng(17)
-    found = [judge(simulated(chance, count, **gains), against="base", resamples=1_000).verdict for _ in range(rounds)]
+    found = [judge(simulated(chance, count, **gains), against="base", resamples=500).verdict for _ in range(rounds)]
     return {verdict: found.count(verdict) / rounds for verdict in ("better", "worse", "inconclusive")}
 
 
