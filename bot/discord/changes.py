@@ -216,7 +216,7 @@ class Changes:
         """Whether Discord says that a message is not there: without the right to its history it shows none at all."""
         try:
             await self._history.message(channel, message_id)
-        except MessageGone:
+        except (MessageGone, ChannelGone):
             return True
         except (NotThere, Forbidden, DiscordRefused):
             return False
