@@ -76,8 +76,11 @@ class People:
         self._names: dict[tuple[int, int], tuple[float, str]] = {}
         self._limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def channel(self, guild_id: int, channel_id: int) -> Seen:
+    async def channel(self, guild_id: int, channel_id: int, *, of_posts: bool = False) -> Seen:
         """A channel or thread, as it is now.
+
+        Args:
+            of_posts: one that holds threads alone, as a forum does, will do.
 
         Raises:
             NotThere: the app cannot see it, or it holds no messages of its own.
@@ -85,7 +88,7 @@ class People:
         """
         guild = self._discord.guild(guild_id)
         raw = await self._discord.call(guild.fetch_channel(channel_id))
-        if isinstance(raw, _KINDS):
+        if isinstance(raw, _KINDS) and not of_posts:
             raise NotThere(texts.CHOOSE_POST if isinstance(raw, discord.ForumChannel) else texts.NO_MESSAGES_THERE)
         everyone = guild.default_role
         if isinstance(raw, discord.Thread):
@@ -99,13 +102,13 @@ class People:
         public = _may(raw.permissions_for(everyone), _reading(raw))
         return Seen(guild, raw, f"#{name}" if name else "", public, Place("discord", str(guild.id), str(raw.id)))
 
-    async def readable(self, guild_id: int, channel_id: int) -> Seen:
+    async def readable(self, guild_id: int, channel_id: int, *, of_posts: bool = False) -> Seen:
         """A channel or thread that the app can read; without its history, Discord would show it as empty.
 
         Raises:
             NotThere: it cannot; the sentence says what it lacks.
         """
-        seen = await self.channel(guild_id, channel_id)
+        seen = await self.channel(guild_id, channel_id, of_posts=of_posts)
         if missing := _missing(seen.raw.permissions_for(seen.guild.me), _reading(seen.raw)):
             raise NotThere(texts.permissions_missing(seen.title, missing))
         return seen
@@ -117,7 +120,9 @@ class People:
             Forbidden: they may not.
             NotThere: the app cannot read it.
         """
-        await self.reader(person, await self.readable(int(place.workspace), channel_of(place)))
+        # A forum's pairs are of its posts, and their reviewers of the forum.
+        seen = await self.readable(int(place.workspace), channel_of(place), of_posts=not place.thread)
+        await self.reader(person, seen)
 
     async def reader(self, person: str, seen: Seen) -> discord.Member:
         """Somebody who may read a channel or thread; see :meth:`require`."""

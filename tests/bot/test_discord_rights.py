@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.chat import Forbidden
+from bot.chat import Forbidden, Place
 from storage.learning_tables import PairRow
 from storage.tables import ConversationRow, MessageRow, SummaryRow
 from tests.bot.discord_world import IN_THE_GUILD, Acme
@@ -16,6 +16,7 @@ from tests.discord_server.objects import text_of
 from tests.discord_server.world import (
     CONNECT,
     EMBED_LINKS,
+    FORUM,
     MANAGE_THREADS,
     READ_MESSAGE_HISTORY,
     SEND_MESSAGES,
@@ -243,6 +244,17 @@ async def test_the_chat_of_a_voice_channel_is_for_those_who_may_come_in(acme: Ac
     assert not seen.public
     with pytest.raises(Forbidden):
         await acme.bot.changes._people.reader(f"discord:{acme.ana.id}", seen)
+
+
+async def test_a_forum_is_reviewed_by_those_who_may_read_it(acme: Acme) -> None:
+    people = acme.bot.changes._people
+    forum = acme.server.channel(acme.acme, "help-desk", FORUM)
+    of_it = Place("discord", str(acme.acme.id), str(forum.id))
+    await people.require(f"discord:{acme.ana.id}", of_it)
+    forum.allow(acme.acme.everyone, 0, VIEW_CHANNEL)
+    forum.allow(acme.server.app_role(acme.acme), VIEW_CHANNEL)
+    with pytest.raises(Forbidden):
+        await people.require(f"discord:{acme.ana.id}", of_it)
 
 
 async def test_what_changes_while_it_is_read_is_stored_as_it_is_now(acme: Acme) -> None:
