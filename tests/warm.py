@@ -3,8 +3,8 @@
 Importing torch, transformers, peft and bitsandbytes costs five seconds of CPU, and the suite runs the command line some
 hundred times. Each test process keeps one parent that has imported them and does nothing else; a command is a fork of
 it with the arguments, environment, directory and streams that it was given, so that it is a process like any other: it
-has its own memory, gets signals and can be killed. What it cannot show is how a command starts from nothing; that is
-for `tests/admin/test_startup.py`, the tests of `doctor` and `init`, and whatever `redraft` starts itself.
+has its own memory, gets signals and can be killed. What it cannot show is how a command starts from nothing: that is
+for the tests of the wheel, of imports and of start-up, for those in pseudo-terminals, and for what `redraft` starts.
 
 Run as ``python -m tests.warm``: the parent. It reads requests from its standard input, a socket.
 """
@@ -42,7 +42,7 @@ class Process:
     """A running command: the part of :class:`subprocess.Popen` that tests use.
 
     Args:
-        streams: standard input, output and error: open files, or None for what the parent of all has (nothing).
+        streams: standard input, output and error: descriptors of open files.
     """
 
     def __init__(

@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engine.learning.arrivals import Arrival, Told, arrive
-from engine.learning.corrections import clean
+from engine.learning.corrections import clean, to_be_written_of
 from engine.learning.differences import difference
 from engine.learning.ledger import pseudonym, recorded
-from engine.records import load_conversation
 from engine.text.safety import visible
 from storage import pair_queries, sighting_queries
 from storage.errors import CorrectionRefused
@@ -103,11 +102,7 @@ def write_by_hand(
     cleaned = clean(text, settings)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     with recorded(database) as (session, ledger):
-        conversation = load_conversation(session, conversation_id)
-        if conversation is None:
-            raise CorrectionRefused("That conversation is no longer stored.", "Have it summarised again.")
-        if conversation.direct:
-            raise CorrectionRefused("Direct messages train nothing.", "Choose a conversation of a channel.")
+        conversation = to_be_written_of(session, conversation_id)
         seen = why_not_blind(session, conversation_id, by)
         written = recent_summaries(session=session, conversation_id=conversation_id, limit=_MOST)
         distances = [difference(one.text, cleaned).distance for one in written]

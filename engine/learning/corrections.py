@@ -31,6 +31,7 @@ from storage.tables import FeedbackRow, SummaryRow
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from engine.conversation import Conversation
     from engine.learning.ledger import Ledger
     from engine.learning.settings import LearningSettings
     from storage.database import Database
@@ -181,11 +182,7 @@ def write_blind(
     cleaned = clean(text, settings)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     with recorded(database) as (session, ledger):
-        conversation = load_conversation(session, conversation_id)
-        if conversation is None:
-            raise CorrectionRefused("That conversation is no longer stored.", "Have it summarised again.")
-        if conversation.direct:
-            raise CorrectionRefused("Direct messages train nothing.", "Choose a conversation of a channel.")
+        conversation = to_be_written_of(session, conversation_id)
         told = Told(
             summary=cleaned,
             origin=origin,
@@ -195,6 +192,20 @@ def write_blind(
         )
         people = [message for message in conversation.messages if message.kind == "person"]
         return arrive(session, ledger, settings, conversation, people, told, now=moment)
+
+
+def to_be_written_of(session: Session, conversation_id: str) -> Conversation:
+    """A stored conversation of which a person may write a summary that trains.
+
+    Raises:
+        CorrectionRefused: there is none any more, or its messages are direct ones.
+    """
+    conversation = load_conversation(session, conversation_id)
+    if conversation is None:
+        raise CorrectionRefused("That conversation is no longer stored.", "Have it summarised again.")
+    if conversation.direct:
+        raise CorrectionRefused("Direct messages train nothing.", "Choose a conversation of a channel.")
+    return conversation
 
 
 def corrections(session: Session, summary_id: str) -> list[CorrectionRow]:

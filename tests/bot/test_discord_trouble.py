@@ -108,13 +108,17 @@ class TestInteractions:
         finally:
             acme.server.hiccups = 0
 
-    async def test_rate_limits_of_a_route_and_of_all_are_waited_out(self, acme: Acme) -> None:
+    async def test_rate_limits_of_a_route_and_of_all_are_waited_out(
+        self, acme: Acme, caplog: pytest.LogCaptureFixture
+    ) -> None:
         channel = await acme.room()
         acme.talk(channel, 3)
         acme.server.limit_next(HISTORY, 0.2)
         acme.server.limit_next("GET /channels/{channel}", 0.2, everywhere=True)
         acme.server.limit_next(EDIT_ANSWER, 0.2)
         assert "3 messages" in await acme.said(acme.ana, channel)
+        # The library would tell the address of what was limited, an interaction's token in it.
+        assert "/webhooks/" not in caplog.text
 
     async def test_one_interaction_delivered_twice_is_answered_once(self, acme: Acme) -> None:
         channel = await acme.room()
