@@ -266,8 +266,8 @@ async def test_commands_are_told_to_discord_only_when_they_change(
 
     async with discord_server() as server:
         team = Team(server)
-        async with serving(team, own_home):
-            await server.until(lambda: told(COMMANDS), "they are told")
+        async with serving(team, own_home) as bot:
+            await server.until(lambda: told(COMMANDS) and _marked(bot), "they are told, and that is remembered")
         async with serving(team, own_home) as bot:
             await bot.server.until(lambda: _marked(bot), "it has looked")
             await (await server.slash(team.ana, team.general, "redraft help")).answer()
